@@ -1,0 +1,32 @@
+PYTHON ?= python3
+
+.PHONY: demo test lint docs bench
+.NOTPARALLEL:
+
+demo: .venv/.recipes
+	.venv/bin/python -m footplate.recipes.image_classification
+
+test: .venv/.recipes .venv/.test
+	.venv/bin/python -m pytest
+
+lint: .venv/.test build/typing/footplate
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+docs: .venv/.docs
+	.venv/bin/python -m sphinx -W --keep-going docs docs/_build
+
+bench: .venv/.recipes .venv/.test
+	.venv/bin/python -m tests.benchmarks
+
+# One stamp an extra: installed once, and again when a requirement or a version changes.
+.venv/.%: setup.cfg constraints.txt
+	test -e .venv/bin/pip || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --constraint constraints.txt --editable '.[$*]'
+	touch $@
+
+# Links to the package alone: a link to the root would contain itself.
+build/typing/footplate:
+	mkdir -p $@
+	ln -s $(addprefix ../../../,__init__.py py.typed engine handlers recipes) $@

@@ -1,0 +1,164 @@
+"""How a run begins: which limits it has, and whether it starts anew or goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import DataError, StateError
+from .source import Source, length_of
+from .state import Next, Progress, State
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["begin", "is_done", "set_limit"]
+
+
+def is_done(state: State) -> bool:
+    """Whether a limit is reached. Read afresh each time, since handlers move the limits."""
+    max_epochs, max_iters = state.max_epochs, state.max_iters
+    return (max_epochs is not None and state.epoch >= max_epochs) or (
+        max_iters is not None and state.iteration >= max_iters
+    )
+
+
+def begin(
+    engine: Engine,
+    data: Any,
+    max_epochs: int | None,
+    max_iters: int | None,
+    epoch_length: int | None,
+) -> None:
+    """Settle limits, data and whether the run starts anew, before anything is fired.
+
+    A run starts anew if it has no limits yet, or if the last one is done. Otherwise it goes on.
+
+    Raises:
+        TypeError: for data that can't be iterated over, or limits that are no whole numbers.
+        ValueError: for limits that contradict each other or the state.
+        DataError: for data that are empty or missing.
+    """
+    if data is not None and not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+        raise TypeError(
+            f"data is a {type(data).__name__}, which can't be iterated over; "
+            f"give a DataLoader, a list, a generator, or nothing together with epoch_length."
+        )
+    if max_epochs is not None and max_iters is not None:
+        raise ValueError(
+            f"max_epochs={max_epochs} and max_iters={max_iters} exclude each other; give one."
+        )
+    state = engine.state
+    for limit, other in (("max_epochs", "max_iters"), ("max_iters", "max_epochs")):
+        given = max_epochs if limit == "max_epochs" else max_iters
+        if given is not None and getattr(state, other) is not None:
+            raise ValueError(
+                f"{limit}={given}: the run so far counts by {other}; "
+                f"set engine.state.{other} = None to start anew with {limit}."
+            )
+    if state.max_epochs is not None:
+        set_limit(state, "max_epochs", max_epochs)
+    if state.max_iters is not None:
+        set_limit(state, "max_iters", max_iters)
+    length = _whole("epoch_length", epoch_length)
+    unlimited = state.max_epochs is None and state.max_iters is None
+    if unlimited or (engine.progress.next is Next.NOTHING and is_done(state)):
+        _start_anew(engine, data, max_epochs, max_iters, length)
+    else:
+        _go_on(engine, data, length)
+
+
+def set_limit(state: State, name: str, value: int | None) -> None:
+    """Set ``max_epochs`` or ``max_iters``; ``None`` leaves it as it is.
+
+    Raises:
+        ValueError: if the state stands beyond the limit already.
+    """
+    value = _whole(name, value)
+    if value is None:
+        return
+    stands = state.epoch if name == "max_epochs" else state.iteration
+    if value < stands:
+        unit = "epoch" if name == "max_epochs" else "iteration"
+        raise ValueError(
+            f"{name}={value}, but the run stands at {unit} {stands}; give a larger limit, "
+            f"or set engine.state.{name} = None to start anew."
+        )
+    setattr(state, name, value)
+
+
+def _start_anew(
+    engine: Engine,
+    data: Any,
+    max_epochs: int | None,
+    max_iters: int | None,
+    epoch_length: int | None,
+) -> None:
+    state = engine.state
+    if engine.progress.loaded and is_done(state):
+        raise StateError(
+            f"the loaded run is finished: {_standing(state)}. Give a larger limit to go on, or "
+            f"set engine.state.max_epochs = engine.state.max_iters = None to start anew."
+        )
+    had_data = state.dataloader is not None
+    if data is None and epoch_length is None:
+        if had_data or state.epoch_length is None:
+            raise DataError("run() was given no data; give it data, or epoch_length for none.")
+        epoch_length = state.epoch_length
+    if data is not None and epoch_length is None:
+        epoch_length = _not_empty(length_of(data))
+    state.iteration = state.epoch = 0
+    state.epoch_length = epoch_length
+    if max_iters is None:
+        state.max_epochs = _whole("max_epochs", 1 if max_epochs is None else max_epochs)
+    else:
+        state.max_iters = _whole("max_iters", max_iters)
+    state.dataloader = data
+    engine.progress = Progress()
+    engine.source = Source()
+
+
+def _go_on(engine: Engine, data: Any, epoch_length: int | None) -> None:
+    state, source = engine.state, engine.source
+    if data is None:
+        if state.dataloader is None and source.passes:
+            raise DataError(
+                f"the run goes on in the midst of its data ({_standing(state)}), "
+                f"but run() was given none; give the data that it was begun with."
+            )
+        if state.dataloader is None and state.epoch_length is None and epoch_length is None:
+            raise DataError("run() was given no data; give it data, or epoch_length for none.")
+    elif data is not state.dataloader:
+        source.close()  # other data take over from the same position
+        state.dataloader = data
+    if state.epoch_length is None:
+        state.epoch_length = epoch_length or _not_empty(length_of(state.dataloader))
+    elif epoch_length is not None and epoch_length != state.epoch_length:
+        raise ValueError(
+            f"epoch_length={epoch_length}, but the run goes on with {state.epoch_length}; leave it "
+            f"out, or set engine.state.max_epochs = engine.state.max_iters = None to start anew."
+        )
+    if engine.progress.next is Next.NOTHING:  # finished, but for a limit that is larger now
+        engine.progress.next = Next.STARTED
+
+
+def _whole(name: str, value: int | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number or None, given {value!r}.")
+    if value < 1:
+        raise ValueError(f"{name} is at least 1, given {value}.")
+    return value
+
+
+def _not_empty(length: int | None) -> int | None:
+    if length == 0:
+        raise DataError("the data have zero size; give at least one batch.")
+    return length
+
+
+def _standing(state: State) -> str:
+    return (
+        f"epoch {state.epoch}, iteration {state.iteration}, "
+        f"max_epochs={state.max_epochs}, max_iters={state.max_iters}"
+    )

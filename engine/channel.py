@@ -1,0 +1,205 @@
+"""A channel: what one sender fires on one signal, compiled so that silence costs nothing."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Mapping
+from operator import length_hint
+from typing import TYPE_CHECKING, Any
+
+from .errors import EventError
+from .events import Event
+from .filters import Test
+from .signature import Call, label
+
+if TYPE_CHECKING:
+    from .bus import EventSignal
+
+__all__ = ["Channel", "Receiver", "Sender", "Subscription", "Suspended"]
+
+Receiver = Callable[..., Any]
+Prepare = Callable[["tuple[str, ...] | None"], Call]
+Step = tuple["Test | None", Call, "Subscription"]
+
+
+class Suspended(BaseException):
+    """A nested run gave way to a signal; on its way to the engine that serves it.
+
+    Attributes:
+        delivered: how many receivers of the event on the way had returned.
+    """
+
+    delivered = 0
+
+
+class Sender:
+    """Something that owns its channels, so that what is bound to it lives and dies with it.
+
+    Attributes:
+        fires: the events that it can fire, by name.
+        channels: the channels of these, and of events that others wait for in vain.
+    """
+
+    def __init__(self) -> None:
+        self.channels: dict[str, Channel] = {}
+        self.fires: dict[str, Event] = {}
+
+    def count_of(self, event: str) -> int:
+        """How often an event has happened, for the filters that ask."""
+        raise EventError(f"{self!r} keeps no count of {event}.")
+
+
+class Subscription:
+    """One receiver on one channel: its place, its filter, and how it is called.
+
+    It is the handle of what it stands for: :meth:`remove` takes it away, and so does leaving
+    a ``with`` block.
+
+    Attributes:
+        event: the event, with the filter that the receiver asked for.
+        order: priority and sequence of attachment; receivers run in this order.
+        key: the receiver's identity if it was connected the blinker way, else ``None``.
+        call: the receiver made ready.
+    """
+
+    __slots__ = (
+        "__weakref__", "_channel", "_prepare", "_receiver", "call", "event", "key", "order"
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        channel: Channel,
+        event: Event,
+        receiver: Receiver | weakref.ref[Any],
+        order: tuple[int, int],
+        prepare: Prepare,
+        key: Hashable = None,
+    ) -> None:
+        self._channel = weakref.ref(channel)
+        self._receiver = receiver
+        self._prepare = prepare
+        self.event = event
+        self.order = order
+        self.key = key
+        self.compile(channel.payload)
+
+    @property
+    def receiver(self) -> Receiver | None:
+        """What runs; ``None`` if it was held weakly and is gone."""
+        return self._receiver() if isinstance(self._receiver, weakref.ref) else self._receiver
+
+    def compile(self, payload: tuple[str, ...] | None) -> None:
+        """Make the receiver ready for the payload of its event, or refuse it."""
+        self.call = self._prepare(payload)
+
+    def remove(self) -> None:
+        """Take the receiver away. Doing so again does nothing."""
+        channel = self._channel()
+        if channel is not None:
+            channel.drop(lambda one: one is self)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def __repr__(self) -> str:
+        return f"<Subscription of {label(self.receiver)} to {self.event!r}>"
+
+
+class Channel:
+    """What one sender fires on one signal.
+
+    Attributes:
+        event: the event's name.
+        payload: names of the values that a firing brings; ``None`` if undeclared.
+        subscriptions: those bound to this sender, in order of attachment.
+        plan: all that this sender's firing runs, in order.
+        calls: the same made ready: filter, call and subscription; empty while the signal is
+            muted. A loop that finds it empty need do no more.
+    """
+
+    __slots__ = (
+        "__weakref__", "_filtered", "_signal", "calls", "event", "payload", "plan", "subscriptions"
+    )  # fmt: skip
+
+    def __init__(self, signal: EventSignal) -> None:
+        self._signal = weakref.ref(signal)
+        self.event = signal.name
+        self.payload = signal.payload
+        self.subscriptions: tuple[Subscription, ...] = ()
+        self.plan: tuple[Subscription, ...] = ()
+        self.calls: tuple[Step, ...] = ()
+        self._filtered = False
+
+    def add(self, subscription: Subscription) -> None:
+        """Take a subscription in; it counts from the next firing."""
+        self._replace(lambda: (*self.subscriptions, subscription))
+
+    def drop(self, unwanted: Callable[[Subscription], bool]) -> None:
+        """Let go of the subscriptions that ``unwanted`` is true of."""
+        self._replace(lambda: tuple(one for one in self.subscriptions if not unwanted(one)))
+
+    def compile(self, others: tuple[Subscription, ...], *, muted: bool) -> None:
+        """Settle what a firing runs: own subscriptions and those that hear every sender."""
+        ordered = sorted({*self.subscriptions, *others}, key=lambda one: one.order)
+        seen: set[Hashable] = set()
+        plan = []
+        for one in ordered:
+            if one.key is None or one.key not in seen:
+                plan.append(one)
+                seen.add(one.key)
+        self.plan = tuple(plan)
+        steps = () if muted else self.plan
+        self.calls = tuple((s.event.filter and s.event.filter.test, s.call, s) for s in steps)
+        self._filtered = any(test is not None for test, _, _ in self.calls)
+
+    def deliver(
+        self, sender: Sender, payload: Mapping[str, Any] | None = None, start: int = 0
+    ) -> None:
+        """Run the receivers in order; the first error ends the firing and names its receiver."""
+        calls = self.calls[start:] if start else self.calls
+        count = sender.count_of(self.event) if self._filtered else 0
+        pending = iter(calls)
+        try:
+            if self.payload == ():
+                for test, call, one in pending:  # noqa: B007 - blamed below
+                    if test is None or test(sender, count):
+                        call(sender)
+            else:
+                for test, call, one in pending:  # noqa: B007
+                    if test is None or test(sender, count):
+                        call(sender, payload or {})
+        except Suspended as suspended:
+            suspended.delivered = start + len(calls) - length_hint(pending) - 1
+            raise
+        except BaseException as error:
+            self._blame(error, one, sender)
+            raise
+
+    def deliver_all(
+        self, sender: Sender, payload: Mapping[str, Any] | None = None
+    ) -> list[Exception]:
+        """Run every receiver, whatever the others raise; return what they raised."""
+        errors = []
+        count = sender.count_of(self.event) if self._filtered else 0
+        for test, call, one in self.calls:
+            try:
+                if test is None or test(sender, count):
+                    call(sender) if self.payload == () else call(sender, payload or {})
+            except Exception as error:
+                self._blame(error, one, sender)
+                errors.append(error)
+        return errors
+
+    def _blame(self, error: BaseException, one: Subscription, sender: Sender) -> None:
+        error.add_note(f"raised by {label(one.receiver)}, handling {one.event!r} of {sender!r}")
+
+    def _replace(self, changed: Callable[[], tuple[Subscription, ...]]) -> None:
+        signal = self._signal()
+        if signal is None:  # its bus is gone, and nobody can fire it
+            return
+        with signal.lock:
+            self.subscriptions = changed()
+            signal.refresh(self)

@@ -1,0 +1,605 @@
+"""The engine: one loop over data that fires an event wherever something might want to happen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .beginning import begin, is_done
+from .bus import Bus
+from .channel import Channel, Suspended
+from .emitter import Emitter
+from .errors import DataError, Signalled
+from .serialization import LoadReport, dump, is_plain, load
+from .signature import check_process_function, label
+from .source import END, NOTHING, Source
+from .state import Next, Progress, Reason, State, Status
+from .stopping import SignalWatch, current_engine, running, stop_of
+
+__all__ = ["Engine"]
+
+
+class _Terminated(Exception):
+    """``terminate()`` was heard."""
+
+
+class _EpochTerminated(Exception):
+    """``terminate_epoch()`` was heard."""
+
+
+class _Interrupted(Exception):
+    """``interrupt()`` was heard, at a safe point."""
+
+
+class _Stopped(Exception):
+    """A signal of the operating system was heard, at a safe point."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+
+
+class Engine(Emitter):
+    """Walks over data, calls a function on each batch, and fires events around it.
+
+    ::
+
+        OPENED
+        STARTED                                   unless the run goes on
+        while no limit is reached:
+            epoch += 1
+            EPOCH_STARTED
+            for each of epoch_length batches:
+                GET_BATCH_STARTED
+                batch = next(iterator)            at its end: DATALOADER_STOP_ITERATION, a new one
+                GET_BATCH_COMPLETED
+                iteration += 1
+                ITERATION_STARTED
+                output = process_function(engine, batch)
+                ITERATION_COMPLETED
+                SAFE_POINT                        in the last iteration, behind EPOCH_COMPLETED
+            EPOCH_COMPLETED
+            SAFE_POINT
+        COMPLETED
+        CLOSED                                    whatever happened
+
+    A handler may call :meth:`terminate`, :meth:`terminate_epoch` or :meth:`interrupt`. Whatever
+    raises, EXCEPTION_RAISED fires, and the exception goes on to the caller of :meth:`run`, with
+    notes that say where it came from.
+
+    Args:
+        process_function: called as ``process_function(engine, batch)``; what it returns is
+            ``engine.state.output``.
+        bus: the bus to fire on; one of its own by default.
+        name: what the engine is called in errors and plans; also its role, ``"train"`` say, for
+            class handlers.
+
+    Raises:
+        HandlerError: if the process function can't be called that way.
+
+    Example:
+        >>> from footplate import Engine, Events
+        >>> summer = Engine(lambda engine, batch: sum(batch))
+        >>> @summer.on(Events.ITERATION_COMPLETED)
+        ... def show(engine):
+        ...     print(engine.state.epoch, engine.state.iteration, engine.state.output)
+        >>> state = summer.run([(1, 2), (3, 4)], max_epochs=2)
+        1 1 3
+        1 2 7
+        2 3 3
+        2 4 7
+        >>> state.reason == "completed"
+        True
+    """
+
+    def __init__(
+        self,
+        process_function: Callable[[Engine, Any], Any],
+        *,
+        bus: Bus | None = None,
+        name: str | None = None,
+    ) -> None:
+        check_process_function(process_function)
+        self._counters: dict[str, str] = {}
+        self.state: State = State(stage=name, event_to_attr=self._counters)
+        self.progress = Progress()
+        self.source = Source()
+        self.logger = logging.getLogger("footplate.engine")
+        self.last_event_name: str | None = None
+        self.should_terminate: bool | str = False
+        self.should_terminate_single_epoch: bool | str = False
+        self.should_interrupt = False
+        self.interrupt_resume_enabled = True
+        self.state_dict_user_keys: list[str] = []
+        self.watch: SignalWatch | None = None
+        self._signals: set[int] = set()
+        self._cuttable: str | None = None
+        self._process_function = process_function
+        super().__init__(bus=bus, name=name)
+
+    def __repr__(self) -> str:
+        name = repr(self.name) if self.name else f"of {label(self._process_function)}"
+        return f"<Engine {name}: epoch {self.state.epoch}, iteration {self.state.iteration}>"
+
+    # ------------------------------------------------------------------ running
+
+    def run(
+        self,
+        data: Any = None,
+        max_epochs: int | None = None,
+        max_iters: int | None = None,
+        epoch_length: int | None = None,
+    ) -> State:
+        """Run over data until a limit is reached.
+
+        The first run, and any run after one that is done, starts anew. After :meth:`interrupt`,
+        :meth:`terminate`, an error or :meth:`load_state_dict` the run goes on where it stood; so
+        does a finished run that is given a larger limit. Setting ``state.max_epochs`` and
+        ``state.max_iters`` to ``None`` makes the next run start anew.
+
+        Args:
+            data: anything that can be iterated over: sized, unsized, endless or one-shot. Without
+                data, batches are ``None`` and ``epoch_length`` is needed. A run that goes on
+                keeps its data if it is given none.
+            max_epochs: epochs to run in all; 1 by default.
+            max_iters: iterations to run in all, in place of ``max_epochs``.
+            epoch_length: iterations in an epoch; by default one pass over the data.
+
+        Returns:
+            the engine's state.
+
+        Raises:
+            RuntimeError: if this engine is running.
+            DataError: if the data are empty, missing, or exhausted too early.
+            ValueError: if the limits contradict each other or where the run stands.
+            KeyboardInterrupt: if Ctrl-C stopped the run, at a safe point.
+            Signalled: if another signal did that a handler asked to be served.
+        """
+        if self.watch is not None:
+            raise RuntimeError(
+                f"{self!r} is running; let it finish, or make another engine for another run."
+            )
+        begin(self, data, max_epochs, max_iters, epoch_length)
+        self.should_terminate = self.should_terminate_single_epoch = self.should_interrupt = False
+        self._bind_state()
+        outer = current_engine()
+        self.state.reason, self.state.status = None, Status.RUNNING
+        self.state.call = self.name if outer is None else outer.state.call
+        with running(self, self._signals) as watch:
+            self.watch = watch
+            try:
+                self._run()
+            finally:
+                self.watch = None
+        return self.state
+
+    def terminate(self, skip_completed: bool = False) -> None:
+        """End the run right after the handlers of the current event: TERMINATE, then COMPLETED.
+
+        The next :meth:`run` goes on with the next epoch. May be called from any thread.
+
+        Args:
+            skip_completed: whether to leave COMPLETED out.
+        """
+        self.should_terminate = "skip_completed" if skip_completed else True
+
+    def terminate_epoch(self, skip_epoch_completed: bool = False) -> None:
+        """End the epoch right after the handlers of the current event.
+
+        TERMINATE_SINGLE_EPOCH and EPOCH_COMPLETED fire, and the next epoch begins a new pass over
+        the data.
+
+        Args:
+            skip_epoch_completed: whether to leave EPOCH_COMPLETED out.
+        """
+        self.should_terminate_single_epoch = (
+            "skip_epoch_completed" if skip_epoch_completed else True
+        )
+
+    def interrupt(self) -> None:
+        """Pause at the next safe point: INTERRUPT fires and ``run()`` returns.
+
+        The next :meth:`run` goes on at the very place. May be called from any thread.
+        """
+        self.should_interrupt = True
+
+    def stop_on(self, *signums: int) -> None:
+        """Ask that signals of the operating system stop the run at a safe point, as Ctrl-C does.
+
+        Args:
+            signums: for example ``signal.SIGTERM``.
+        """
+        self._signals.update(signums)
+        if self.watch is not None:
+            self.watch.listen(signums)
+
+    def set_data(self, data: Any) -> None:
+        """Take the next batch from other data. The epoch's length stays as it is."""
+        self.state.dataloader = data
+        if self.watch is None:
+            self.source.abandon()
+        else:
+            self.source.restart(data)
+
+    # ------------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run stands, in plain values that ``torch.load(weights_only=True)`` takes.
+
+        Returns:
+            pytorch-ignite's keys (``epoch_length``, ``iteration``, ``max_epochs`` or
+            ``max_iters``, those in ``state_dict_user_keys``) and ``footplate``, which holds the
+            exact place, the counts of events, and the state of each stateful handler.
+        """
+        return dump(self)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, strict: bool = True) -> LoadReport:
+        """Make the next :meth:`run` go on from a state.
+
+        Args:
+            state_dict: what :meth:`state_dict` gave, or pytorch-ignite's keys with either
+                ``iteration`` or ``epoch``.
+            strict: whether states of handlers that are not attached, and attached handlers
+                without a state, are an error.
+
+        Returns:
+            the handlers that got no state, and the states that found no handler.
+
+        Raises:
+            StateError: if keys are missing or contradict each other; nothing is loaded then.
+        """
+        return load(self, state_dict, strict=strict)
+
+    def count_of(self, event: str) -> int:
+        """How often an event has happened in this run, as its filters see it."""
+        attribute = self._counters.get(event)
+        if attribute is None:
+            return self.progress.counts.get(event, 0)
+        return int(getattr(self.state, attribute))
+
+    def counts_by(self, event: str, attribute: str | None) -> None:
+        """Told by ``register_events`` which attribute of the state counts an event."""
+        if attribute is not None:
+            self._counters[event] = attribute
+            if not hasattr(self.state, attribute):
+                setattr(self.state, attribute, 0)
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether the event at hand can go on later with the receiver that runs now."""
+        if self._cuttable == "ITERATION_COMPLETED":
+            return is_plain(self.state.output)
+        return self._cuttable is not None
+
+    # ------------------------------------------------------------------ the loop
+
+    def _run(self) -> None:
+        """Open, advance and close, whatever happens."""
+        state, progress = self.state, self.progress
+        try:
+            progress.run_time.start()
+            self._fire(self.channels["OPENED"])
+            progress.recent.clear()
+            progress.loaded = False
+            state.reason = self._advance()
+            state.status = Status.FINISHED
+        except _Interrupted:
+            state.reason, state.status = Reason.INTERRUPTED, Status.INTERRUPTED
+        except _Stopped as stop:
+            state.reason, state.status = Reason.SIGNALLED, Status.INTERRUPTED
+            raise self._closed(stop_of(stop.signum)) from None
+        except BaseException as error:
+            try:
+                self._fail(error)
+            finally:
+                self._close(error)
+            raise
+        self._close()
+
+    def _advance(self) -> Reason:
+        """From wherever the run stands to its end."""
+        progress = self.progress
+        try:
+            if progress.next is Next.STARTED:
+                self._start()
+            while progress.next not in (Next.TERMINATE, Next.COMPLETED):
+                if progress.next is Next.EPOCH_STARTED:
+                    if is_done(self.state):
+                        break
+                    self._start_epoch()
+                progress.epoch_time.start()
+                if progress.next is not Next.EPOCH_COMPLETED:
+                    self._iterate()
+                self._end_epoch()
+        except _Terminated:
+            progress.next = Next.TERMINATE
+        if progress.next is Next.TERMINATE:
+            self._terminate()
+            return Reason.TERMINATED
+        self._complete()
+        return Reason.COMPLETED
+
+    def _start(self) -> None:
+        self.progress.run_time.restart()
+        self.state.times.update(EPOCH_COMPLETED=0.0, COMPLETED=0.0)
+        self._fire_in_parts("STARTED")
+        self._obey_outside_epochs()
+        self.progress.next = Next.EPOCH_STARTED
+
+    def _start_epoch(self) -> None:
+        progress, state = self.progress, self.state
+        progress.epoch_time.restart()
+        state.epoch += 1
+        self._fire_in_parts("EPOCH_STARTED")
+        self._obey_outside_epochs()
+        progress.epoch, progress.epoch_iteration = state.epoch, 0
+        progress.next = Next.ITERATION
+
+    def _iterate(self) -> None:
+        """The iterations of an epoch, from wherever it stands to its end."""
+        state, progress, source = self.state, self.progress, self.source
+        process, channels = self._process_function, self.channels
+        fetched, started = channels["GET_BATCH_COMPLETED"], channels["ITERATION_STARTED"]
+        try:
+            if progress.next is Next.ITERATION_COMPLETED:
+                self._take_up_iteration()
+            while progress.epoch_iteration != state.epoch_length:
+                if source.in_hand is NOTHING and self._fetch() is END:
+                    break
+                state.batch, state.output = source.in_hand, None
+                if fetched.calls and state.dataloader is not None:
+                    self._fire(fetched)
+                state.iteration += 1
+                if started.calls:
+                    self._fire(started)
+                try:
+                    state.output = process(self, state.batch)
+                except BaseException as error:
+                    error.add_note(f"raised by {label(process)}, the process function of {self!r}")
+                    raise
+                self._finish_iteration()
+        except _EpochTerminated:
+            self._terminate_epoch()
+
+    def _fetch(self) -> Any:
+        """Take the next batch in hand; END if its absence tells how long an epoch is."""
+        state, fetching = self.state, self.channels["GET_BATCH_STARTED"]
+        if fetching.calls and state.dataloader is not None:
+            self._fire(fetching)
+        if self.source.take(state.dataloader) is not END:
+            return None
+        if state.epoch_length is not None:
+            return self._turn_over()
+        if not self.progress.epoch_iteration:
+            raise DataError("the data gave not one batch; give at least one.")
+        state.epoch_length = self.progress.epoch_iteration
+        return END
+
+    def _turn_over(self) -> None:
+        """Take the first batch of a new pass in hand, now that the last one has ended."""
+        state, source, ended = self.state, self.source, self.source.iterator
+        self._fire(self.channels["DATALOADER_STOP_ITERATION"])
+        if source.iterator is ended:  # else a handler has called set_data()
+            if state.dataloader is ended:
+                raise DataError(
+                    f"the data are a one-shot iterator that ended at iteration "
+                    f"{state.iteration}, and the run needs more; give data that can be iterated "
+                    f"over again, such as a list or a DataLoader, or set new ones in a handler of "
+                    f"DATALOADER_STOP_ITERATION."
+                )
+            source.restart(state.dataloader)
+        if source.take(state.dataloader) is END:
+            raise DataError(
+                f"pass {source.passes} over the data gave no batch; "
+                f"give data that can be iterated over again, such as a list or a DataLoader."
+            )
+
+    def _finish_iteration(self) -> None:
+        """Fire ITERATION_COMPLETED, count the iteration as completed, and look who wants what."""
+        state, progress = self.state, self.progress
+        if self.channels["ITERATION_COMPLETED"].calls:
+            self._fire_in_parts("ITERATION_COMPLETED")
+        self.source.in_hand = NOTHING
+        progress.epoch_iteration += 1
+        progress.iteration = state.iteration
+        if progress.recent:
+            progress.recent.clear()
+        if (
+            self.channels["SAFE_POINT"].calls
+            or self.should_terminate
+            or self.should_terminate_single_epoch
+            or self.should_interrupt
+            or state.max_iters is not None
+            or self.watch.signum is not None  # type: ignore[union-attr]
+        ):
+            self._between_iterations()
+
+    def _between_iterations(self) -> None:
+        state, progress = self.state, self.progress
+        last = progress.epoch_iteration == state.epoch_length
+        spent = state.max_iters is not None and state.iteration >= state.max_iters
+        if self.should_terminate or (spent and not last):
+            progress.next = Next.TERMINATE
+            self._safe_point()
+            raise _Terminated
+        if self.should_terminate_single_epoch:
+            raise _EpochTerminated
+        if not last:
+            self._safe_point()
+            if self.should_terminate_single_epoch:
+                raise _EpochTerminated
+
+    def _take_up_iteration(self) -> None:
+        """Go on with an iteration whose ITERATION_COMPLETED a signal cut between two receivers."""
+        state, progress, source = self.state, self.progress, self.source
+        if source.in_hand is NOTHING:  # in a process that only loaded the state
+            source.take(state.dataloader)
+            state.batch, state.output = source.in_hand, progress.output
+        progress.next = Next.ITERATION
+        self._finish_iteration()
+
+    def _terminate_epoch(self) -> None:
+        state, progress, source = self.state, self.progress, self.source
+        begun = state.iteration - progress.iteration
+        self.emit(
+            self.channels["TERMINATE_SINGLE_EPOCH"],
+            {"iter_counter": progress.epoch_iteration + begun},
+        )
+        source.in_hand = NOTHING
+        source.restart(state.dataloader)
+
+    def _end_epoch(self) -> None:
+        state, progress = self.state, self.progress
+        progress.next = Next.EPOCH_COMPLETED
+        state.times["EPOCH_COMPLETED"] = progress.epoch_time.seconds
+        if self.should_terminate_single_epoch != "skip_epoch_completed":
+            self._fire_in_parts("EPOCH_COMPLETED")
+        state.times["EPOCH_COMPLETED"] = progress.epoch_time.stop()
+        progress.next = Next.TERMINATE if self.should_terminate else Next.EPOCH_STARTED
+        progress.iteration = state.iteration
+        progress.recent.clear()
+        self._safe_point()
+        self.should_terminate_single_epoch = False
+        if self.should_terminate:
+            raise _Terminated
+
+    def _terminate(self) -> None:
+        """Fire TERMINATE, and leave the pass, so that a next run begins with a new epoch."""
+        self.emit(self.channels["TERMINATE"])
+        self.source.abandon()
+        self.progress.iteration = self.state.iteration
+        self._complete()
+
+    def _complete(self) -> None:
+        state, progress = self.state, self.progress
+        progress.next = Next.COMPLETED
+        state.times["COMPLETED"] = progress.run_time.seconds
+        if self.should_terminate != "skip_completed":
+            self._fire_in_parts("COMPLETED")
+        state.times["COMPLETED"] = progress.run_time.stop()
+        progress.next = Next.NOTHING
+        self.source.close()
+
+    # ------------------------------------------------------------------ firing
+
+    def emit(
+        self, channel: Channel, payload: Mapping[str, Any] | None = None, start: int = 0
+    ) -> None:
+        """Deliver an event to its receivers; the one way by which anything is fired."""
+        self.last_event_name = channel.event
+        if channel.event not in self._counters:
+            self.progress.count(channel.event)
+        channel.deliver(self, payload, start)
+
+    def _fire(self, channel: Channel) -> None:
+        """Fire an event of the loop, and obey what its handlers asked for."""
+        self.emit(channel)
+        if self.should_terminate:
+            raise _Terminated
+        if self.should_terminate_single_epoch:
+            raise _EpochTerminated
+
+    def _fire_in_parts(self, event: str) -> None:
+        """Fire an event that a signal may cut between two receivers, and that goes on there."""
+        progress, channel = self.progress, self.channels[event]
+        start, progress.delivered = progress.delivered, 0
+        self._cuttable = event
+        try:
+            self.emit(channel, None, start)
+        except Suspended as cut:
+            self._cuttable = None
+            if self.watch is None or self.watch.engine is not self:
+                raise
+            progress.next, progress.delivered = Next(event), cut.delivered
+            if progress.next is Next.EPOCH_STARTED:
+                self.state.epoch = progress.epoch
+            self._safe_point()
+        finally:
+            self._cuttable = None
+
+    def _obey_outside_epochs(self) -> None:
+        if self.should_terminate:
+            raise _Terminated
+        if self.should_terminate_single_epoch:
+            raise RuntimeError(
+                "terminate_epoch() was called in a handler of STARTED or EPOCH_STARTED, where no "
+                "epoch is under way yet; call it later, or terminate() to end the run."
+            )
+
+    def _safe_point(self) -> None:
+        """Fire SAFE_POINT, and serve signals and ``interrupt()``."""
+        watch: SignalWatch = self.watch  # type: ignore[assignment]
+        outermost = watch.engine is self
+        signum = watch.signum if outermost else None
+        if signum is not None:
+            self.state.reason = Reason.SIGNALLED
+        self.emit(self.channels["SAFE_POINT"])
+        if self.should_terminate:
+            raise _Terminated
+        if signum is not None:
+            raise _Stopped(signum)
+        if self.should_interrupt:
+            self.should_interrupt = False
+            self.emit(self.channels["INTERRUPT"])
+            raise _Interrupted
+        if outermost or watch.signum is None or is_done(self.state):
+            return
+        if watch.engine.can_be_cut:
+            raise Suspended
+
+    # ------------------------------------------------------------------ failing and closing
+
+    def _fail(self, error: BaseException) -> None:
+        """Show an error to EXCEPTION_RAISED, then return to the last completed iteration."""
+        state, progress = self.state, self.progress
+        state.status = Status.INTERRUPTED
+        if isinstance(error, Suspended):  # runs whole when the outer engine goes on
+            state.reason, state.max_epochs, state.max_iters = Reason.SIGNALLED, None, None
+            return
+        stopped = isinstance(error, (KeyboardInterrupt, Signalled))
+        state.reason = Reason.SIGNALLED if stopped else Reason.ERROR
+        undone, progress.recent = progress.recent, []
+        channel = self.channels["EXCEPTION_RAISED"]
+        self._note(error, self._emit_to_all(channel, {"exception": error}))
+        state.iteration, state.epoch = progress.iteration, progress.epoch
+        for event in undone:
+            progress.counts[event] -= 1
+        progress.recent.clear()
+
+    def _close(self, error: BaseException | None = None) -> None:
+        """Fire CLOSED; its errors go to the one under way, or are raised."""
+        self.progress.run_time.stop()
+        self.progress.epoch_time.stop()
+        failures = self._emit_to_all(self.channels["CLOSED"])
+        self.progress.recent.clear()
+        if error is not None:
+            self._note(error, failures)
+        elif len(failures) == 1:
+            raise failures[0]
+        elif failures:
+            raise ExceptionGroup(f"handlers of CLOSED failed on {self!r}", failures)
+
+    def _closed(self, error: BaseException) -> BaseException:
+        self._close(error)
+        return error
+
+    def _emit_to_all(
+        self, channel: Channel, payload: Mapping[str, Any] | None = None
+    ) -> list[Exception]:
+        self.last_event_name = channel.event
+        self.progress.count(channel.event)
+        return channel.deliver_all(self, payload)
+
+    @staticmethod
+    def _note(error: BaseException, others: list[Exception]) -> None:
+        for other in others:
+            notes = "; ".join(getattr(other, "__notes__", []))
+            error.add_note(f"besides, {type(other).__name__}: {other} ({notes})")
+
+    def _bind_state(self) -> None:
+        """Make a state that somebody assigned count as this engine does."""
+        self.state.counts = self.progress.counts
+        self.state.event_to_attr = self._counters
+        for attribute in self._counters.values():
+            if not hasattr(self.state, attribute):
+                setattr(self.state, attribute, 0)

@@ -1,0 +1,156 @@
+"""Class handlers: one object whose methods are named after what they handle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from .errors import HandlerError, nearest
+from .lifecycle import ROLES, Point, points_of
+from .priority import Priority
+from .signature import Call, compile_call, label
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["Handler", "connections", "key_of"]
+
+_NO_VALUES: Mapping[str, Any] = MappingProxyType({})
+
+
+class Handler:
+    """Base of class handlers: ``engine.attach(handler)`` connects the methods that it has.
+
+    A method is named after an event in lower case (``epoch_completed``, also of custom events)
+    or after a life-cycle point (``before_train_epoch``, see :mod:`footplate.engine.lifecycle`).
+    It takes the engine, and by name whatever its event or point hands over. It returns ``None``:
+    what an engine should do is said by calling it, as in ``engine.terminate()``. One object may
+    be attached to several engines, and it must not keep any of them.
+
+    If it has ``state_dict()`` and ``load_state_dict(state)``, they are saved and loaded with the
+    engine, under :attr:`name`.
+
+    Attributes:
+        priority: where its methods run in the order; ``attach(…, priority=)`` beats it.
+        name: its key in the engine's state dict; by default the class's name in snake case.
+
+    Example:
+        >>> from footplate import Engine
+        >>> class Greeter(Handler):
+        ...     def started(self, engine):
+        ...         print("hello", engine.name)
+        ...     def after_val_iter(self, engine, batch_idx, outputs):
+        ...         print(batch_idx, outputs)
+        >>> evaluator = Engine(lambda engine, batch: batch * 2, name="val")
+        >>> greeter = evaluator.attach(Greeter())
+        >>> state = evaluator.run([10, 20])
+        hello val
+        0 20
+        1 40
+    """
+
+    priority: int | str = Priority.NORMAL
+    name: str | None = None
+
+    def on_register(self, engine: Engine) -> None:
+        """Called once for each engine that the handler is attached to, its methods connected."""
+
+
+def key_of(handler: Handler) -> str:
+    """The key of a handler's state: its name, or its class's in snake case.
+
+    Example:
+        >>> class LRSchedule(Handler): ...
+        >>> key_of(LRSchedule())
+        'lr_schedule'
+    """
+    if handler.name is not None:
+        return handler.name
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(handler).__name__)
+    return words.lower()
+
+
+def connections(
+    handler: Handler, role: str | None, events: Mapping[str, Any]
+) -> Iterator[tuple[str, Callable[..., Any], Callable[[tuple[str, ...] | None], Call]]]:
+    """What attaching a handler connects: event name, method, and how to make the method ready.
+
+    Args:
+        handler: the handler.
+        role: the engine's name.
+        events: the events that the engine can fire, by name.
+
+    Raises:
+        HandlerError: for a method whose name nearly is one to connect, but not quite.
+    """
+    points = points_of(role)
+    by_method = {name.lower(): name for name in events}
+    elsewhere = {name for other in ROLES for name in points_of(other)} - points.keys()
+    known = [*by_method, *points, *elsewhere]
+    for name in _own_methods(handler):
+        method = getattr(handler, name)
+        if name in by_method:
+            yield by_method[name], method, _method(method, by_method[name])
+        elif name in points:
+            point = points[name]
+            yield str(point.event), method, _at_point(method, name, point)
+        elif name in elsewhere and role is None:
+            raise HandlerError(
+                f"{label(method)} is a point of an engine with a role, but this engine has no "
+                f"name; make it with Engine(…, name={name.split('_')[1]!r})."
+            )
+        elif "_" in name and name not in known and get_close_matches(name, known, 1, 0.9):
+            raise HandlerError(
+                f"{label(method)} is named almost like an event, and would never be called."
+                f"{nearest(name, known)} If it is meant as it is, begin its name with _."
+            )
+
+
+def _own_methods(handler: Handler) -> Iterator[str]:
+    inherited = set(dir(Handler))
+    for name in dir(type(handler)):
+        own = name not in inherited and not name.startswith("_")
+        if own and callable(getattr(type(handler), name, None)):
+            yield name
+
+
+def _method(method: Callable[..., Any], event: str) -> Callable[[tuple[str, ...] | None], Call]:
+    def prepare(payload: tuple[str, ...] | None) -> Call:
+        return _returning_none(compile_call(method, event, payload, needs_sender=True), method)
+
+    return prepare
+
+
+def _at_point(
+    method: Callable[..., Any], name: str, point: Point
+) -> Callable[[tuple[str, ...] | None], Call]:
+    """Hand the values of a life-cycle point to the method, besides those of its event."""
+
+    def prepare(payload: tuple[str, ...] | None) -> Call:
+        its_own = payload or ()
+        if not point.values:
+            return _returning_none(compile_call(method, name, its_own, needs_sender=True), method)
+        call = compile_call(method, name, (*its_own, *point.values), needs_sender=True)
+        read = tuple(point.values.items())
+
+        def with_values(sender: Any, values: Mapping[str, Any] = _NO_VALUES) -> Any:
+            return call(sender, {**values, **{key: get(sender) for key, get in read}})
+
+        return _returning_none(with_values, method)
+
+    return prepare
+
+
+def _returning_none(call: Call, method: Callable[..., Any]) -> Call:
+    def checked(*given: Any) -> None:
+        result = call(*given)
+        if result is not None:
+            raise TypeError(
+                f"{label(method)} returned {result!r}; a handler's methods return None. "
+                f"Say what should happen by calling the engine, as in engine.terminate()."
+            )
+
+    return checked

@@ -1,0 +1,193 @@
+"""An engine's state as plain values, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .beginning import is_done, set_limit
+from .errors import StateError
+from .source import Source
+from .state import Next, Progress, Stopwatch
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["LoadReport", "dump", "is_plain", "load"]
+
+_FORMAT = 1
+
+
+class LoadReport(NamedTuple):
+    """What did not match when a state was loaded.
+
+    Attributes:
+        missing: handlers that are attached but got no state.
+        unexpected: states that found no handler.
+    """
+
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value can be saved and loaded with ``weights_only=True``.
+
+    Example:
+        >>> is_plain({"loss": [0.5, None]}), is_plain(object())
+        (True, False)
+    """
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return True
+    if type(value) in (list, tuple):
+        return all(map(is_plain, value))  # type: ignore[call-overload]
+    if type(value) is dict:
+        return all(isinstance(key, (str, int)) and is_plain(one) for key, one in value.items())
+    return _is_tensor(value)
+
+
+def dump(engine: Engine) -> dict[str, Any]:
+    """The state dict of an engine.
+
+    Taken while handlers of ITERATION_COMPLETED or EPOCH_COMPLETED run, it says that their event is
+    over, as it does in pytorch-ignite; exact is what is taken at SAFE_POINT.
+    """
+    state, progress = engine.state, engine.progress
+    limit = "max_epochs" if state.max_iters is None else "max_iters"
+    keys = ("epoch_length", "iteration", limit, *engine.state_dict_user_keys)
+    exact: dict[str, Any] = {
+        "format": _FORMAT,
+        "next": str(progress.next),
+        "epoch": state.epoch,
+        "epoch_iteration": progress.epoch_iteration,
+        "delivered": progress.delivered,
+        "counts": dict(progress.counts),
+        "pass": engine.source.passes,
+        "position": engine.source.completed,
+        "run_seconds": progress.run_time.seconds,
+        "epoch_seconds": progress.epoch_time.seconds,
+        "handlers": {key: handler.state_dict() for key, handler in _stateful(engine).items()},
+    }
+    if progress.next is Next.ITERATION_COMPLETED:
+        exact["output"] = _detached(state.output)
+    elif engine.last_event_name == "ITERATION_COMPLETED" and state.iteration > progress.iteration:
+        exact["epoch_iteration"] += 1
+        exact["position"] = engine.source.position
+    elif engine.last_event_name == "EPOCH_COMPLETED" and progress.next is Next.EPOCH_COMPLETED:
+        exact["next"] = str(Next.EPOCH_STARTED)
+    return {**{key: getattr(state, key) for key in keys}, "footplate": exact}
+
+
+def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadReport:
+    """Set an engine to a state; nothing is changed if anything is wrong."""
+    _check_keys(engine, given)
+    exact = given.get("footplate", {})
+    if exact and exact.get("format") != _FORMAT:
+        raise StateError(
+            f"the state has format {exact.get('format')!r}, and this version reads {_FORMAT}."
+        )
+    stateful = _stateful(engine)
+    states = exact.get("handlers", {}) if exact else dict.fromkeys(stateful)
+    report = LoadReport(
+        tuple(key for key in stateful if key not in states),
+        tuple(key for key in states if key not in stateful),
+    )
+    if strict and any(report):
+        raise StateError(
+            f"the state does not fit the handlers of {engine!r}: no state for "
+            f"{_listed(report.missing)}; no handler for {_listed(report.unexpected)}. Attach the "
+            f"same handlers under the same names, or load with strict=False."
+        )
+    _place(engine, given, exact)
+    for key in stateful.keys() & states.keys() if exact else ():
+        stateful[key].load_state_dict(states[key])
+    return report
+
+
+def _check_keys(engine: Engine, given: Mapping[str, Any]) -> None:
+    counted = [key for key in ("iteration", "epoch") if key in given]
+    limits = [key for key in ("max_epochs", "max_iters") if key in given]
+    has = f"it has {_listed(given)}"
+    if len(counted) != 1:
+        raise StateError(f"a state has exactly one of 'iteration' and 'epoch'; {has}.")
+    if len(limits) != 1:
+        raise StateError(f"a state has exactly one of 'max_epochs' and 'max_iters'; {has}.")
+    needed = ("epoch_length", *engine.state_dict_user_keys)
+    if missing := [key for key in needed if key not in given]:
+        raise StateError(f"the state lacks {_listed(missing)}; {has}.")
+    if "footplate" not in given and given[counted[0]] and not given["epoch_length"]:
+        raise StateError(
+            f"{counted[0]}={given[counted[0]]} can't be placed without a positive epoch_length; "
+            f"{has} with epoch_length={given['epoch_length']}."
+        )
+
+
+def _place(engine: Engine, given: Mapping[str, Any], exact: Mapping[str, Any]) -> None:
+    """Set counters, limits, progress and place in the data."""
+    state, length = engine.state, given["epoch_length"]
+    iteration = given["iteration"] if "iteration" in given else given["epoch"] * (length or 0)
+    epoch = exact["epoch"] if exact else iteration // length if iteration else 0
+    limit = "max_epochs" if "max_epochs" in given else "max_iters"
+    reached = epoch if limit == "max_epochs" else iteration
+    if given[limit] is not None and given[limit] < reached:
+        raise StateError(f"the state stands at {reached}, beyond its {limit}={given[limit]}.")
+    state.iteration, state.epoch, state.epoch_length = iteration, epoch, length
+    state.max_epochs = state.max_iters = None
+    set_limit(state, limit, given[limit])
+    for key in engine.state_dict_user_keys:
+        setattr(state, key, given[key])
+    if exact:
+        progress = _exact_progress(exact)
+        engine.source.close()
+        engine.source = Source(exact["pass"], exact["position"])
+    else:
+        within = iteration % length if iteration else 0
+        progress = Progress(epoch_iteration=within)
+        progress.next = Next.ITERATION if within else Next.EPOCH_STARTED
+        if not iteration:
+            progress.next = Next.STARTED
+        elif is_done(state):
+            progress.next = Next.NOTHING
+        if within:  # begun in the next epoch, as the engine counts
+            state.epoch += 1
+        engine.source = Source(1 if within else 0, within or None)
+    progress.iteration, progress.epoch, progress.loaded = state.iteration, state.epoch, True
+    engine.progress = progress
+
+
+def _exact_progress(exact: Mapping[str, Any]) -> Progress:
+    return Progress(
+        next=Next(exact["next"]),
+        epoch_iteration=exact["epoch_iteration"],
+        delivered=exact["delivered"],
+        counts=dict(exact["counts"]),
+        run_time=Stopwatch(exact["run_seconds"]),
+        epoch_time=Stopwatch(exact["epoch_seconds"]),
+        output=exact.get("output"),
+    )
+
+
+def _stateful(engine: Engine) -> dict[str, Any]:
+    return {
+        key: handler
+        for key, handler in engine.handlers.items()
+        if hasattr(handler, "state_dict") and hasattr(handler, "load_state_dict")
+    }
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether it is a tensor, asked without importing torch."""
+    return any(f"{c.__module__}.{c.__name__}" == "torch.Tensor" for c in type(value).__mro__)
+
+
+def _detached(value: Any) -> Any:
+    """A plain value without the graph that its tensors may hold."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_detached, value))
+    if isinstance(value, dict):
+        return {key: _detached(one) for key, one in value.items()}
+    return value.detach() if _is_tensor(value) else value
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"

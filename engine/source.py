@@ -1,0 +1,122 @@
+"""Where in the data a run stands: the iterator at work, and how far it was walked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from .errors import DataError
+
+__all__ = ["END", "NOTHING", "Source", "length_of"]
+
+END: Final = object()
+"""What a fetch gives when the iterator has no more."""
+
+NOTHING: Final = object()
+"""What is in hand when no batch is."""
+
+
+class Source:
+    """An iterator over the data, which goes on over epochs.
+
+    Attributes:
+        iterator: the iterator at work; ``None`` before the first fetch and after a run.
+        in_hand: a batch that was fetched and whose iteration is not completed.
+        passes: iterators made over data so far; the order of shuffled data follows it.
+        position: batches taken in the current pass, the batch in hand included; ``None`` while no
+            pass is under way.
+    """
+
+    __slots__ = ("_walked", "in_hand", "iterator", "passes", "position")
+
+    def __init__(self, passes: int = 0, position: int | None = None) -> None:
+        self.iterator: Iterator[Any] | None = None
+        self.in_hand: Any = NOTHING
+        self.passes = passes
+        self.position = position
+        self._walked: Any = None  # one-shot data that stand at the position already
+
+    @property
+    def completed(self) -> int | None:
+        """The position less the batch in hand."""
+        if self.position is None or self.in_hand is NOTHING:
+            return self.position
+        return max(self.position - 1, 0)
+
+    def take(self, data: Any) -> Any:
+        """Take the next batch in hand, or return :data:`END`.
+
+        An iterator that raised is given up, and the next fetch stands at its position again.
+        """
+        try:
+            if self.iterator is None:
+                self.open(data)
+            batch = next(self.iterator, END)  # type: ignore[arg-type]
+        except Exception as error:
+            if not isinstance(error, DataError):
+                number = (self.position or 0) + 1
+                error.add_note(
+                    f"raised by the data, a {type(data).__name__}, "
+                    f"at batch {number} of pass {self.passes}"
+                )
+            if self.iterator is not data:
+                self.iterator = None
+            raise
+        if batch is not END:
+            self.in_hand = batch
+            self.position += 1  # type: ignore[operator]
+        return batch
+
+    def open(self, data: Any) -> None:
+        """Stand at the position, or at the beginning of a pass."""
+        if self.position is None or data is None:
+            self.restart(data)
+        else:
+            self.iterator = self._skip(data, self.position)
+
+    def restart(self, data: Any) -> None:
+        """Begin a new pass."""
+        self.iterator = itertools.repeat(None) if data is None else iter(data)
+        self.passes += data is not None
+        self.position = 0
+        self._walked = data if self.iterator is data else None
+
+    def close(self) -> None:
+        """Let go of the iterator, and so of its worker processes; the position stays."""
+        self.position = self.completed
+        self.in_hand = NOTHING
+        self.iterator = None
+
+    def abandon(self) -> None:
+        """End the pass here; the next fetch begins another."""
+        self.close()
+        self.position = None
+
+    def _skip(self, data: Iterable[Any], position: int) -> Iterator[Any]:
+        length = length_of(data)
+        if length is not None and position >= length:
+            return iter(())  # the pass is over: its end comes next
+        iterator: Iterator[Any] = iter(data)
+        if iterator is data and data is self._walked:
+            return iterator
+        for number in range(position):
+            if next(iterator, END) is END:
+                raise DataError(
+                    f"the run stands behind batch {position} of its data, but these have "
+                    f"only {number}; run with the data that it was begun with."
+                )
+        return iterator
+
+
+def length_of(data: Any) -> int | None:
+    """How many batches the data say they have; ``None`` if they don't.
+
+    Example:
+        >>> length_of([1, 2]), length_of(iter([1, 2]))
+        (2, None)
+    """
+    try:
+        return len(data)
+    except TypeError:  # no __len__, or one that says it has no answer
+        return None

@@ -1,0 +1,96 @@
+"""Who runs, and which signals of the operating system stop it.
+
+The outermost engine in the main thread, and only it, listens to signals for the length of its
+run. A first signal sets a flag, which the engine serves between two iterations; a second one of
+any kind is raised at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from .errors import Signalled
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["SignalWatch", "current_engine", "running", "stop_of"]
+
+_current: ContextVar[Engine | None] = ContextVar("footplate_current_engine", default=None)
+
+
+def current_engine() -> Engine | None:
+    """The innermost engine that runs in this thread; ``None`` outside of any run.
+
+    Example:
+        >>> from footplate import Engine
+        >>> current_engine() is None
+        True
+        >>> inside = Engine(lambda engine, batch: current_engine() is engine)
+        >>> inside.run([1]).output
+        True
+    """
+    return _current.get()
+
+
+class SignalWatch:
+    """Listens to signals for an outermost engine, and restores what it found.
+
+    Attributes:
+        engine: the outermost engine, which serves the signal.
+        signum: the signal that was heard; ``None`` until one is.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.signum: int | None = None
+        self._found: dict[int, Any] = {}
+        self._listens = threading.current_thread() is threading.main_thread()
+
+    def listen(self, signums: Iterable[int]) -> None:
+        """Take over signals. A SIGINT handler of the user's own, or an ignored one, is left be."""
+        for signum in signums if self._listens else ():
+            found = signal.getsignal(signum)
+            theirs = signum == signal.SIGINT and found is not signal.default_int_handler
+            if signum not in self._found and not theirs:
+                self._found[signum] = found
+                signal.signal(signum, self._hear)
+
+    def restore(self) -> None:
+        """Put back what was found."""
+        while self._found:
+            signal.signal(*self._found.popitem())
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None:
+            raise stop_of(signum)
+        self.signum = signum
+        found = self._found.get(signum)
+        if callable(found) and found is not signal.default_int_handler:
+            found(signum, frame)
+
+
+def stop_of(signum: int) -> BaseException:
+    """What is raised for a signal: ``KeyboardInterrupt`` for Ctrl-C, else ``Signalled``."""
+    return KeyboardInterrupt() if signum == signal.SIGINT else Signalled(signum)
+
+
+@contextmanager
+def running(engine: Engine, signums: Iterable[int]) -> Generator[SignalWatch, None, None]:
+    """Be the engine that runs in this thread; the outermost one brings the watch for all."""
+    outer = _current.get()
+    watch = (outer and outer.watch) or SignalWatch(engine)
+    token = _current.set(engine)
+    try:
+        watch.listen(signums)
+        yield watch
+    finally:
+        _current.reset(token)
+        if watch.engine is engine:
+            watch.restore()

@@ -1,0 +1,1 @@
+"""Recipes: engines and handlers composed; each script is one to copy."""
