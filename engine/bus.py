@@ -229,8 +229,9 @@ class EventSignal(NamedSignal):
                 f"{self.name} hands over {', '.join(self.payload) or 'no values'}, "
                 f"but was sent with {', '.join(payload) or 'none'}."
             )
-        for test, call, one in self._heard(sender).calls:
-            if test is None or test(sender, sender.count_of(self.name)):
+        channel = self._heard(sender)
+        for test, call, one in channel.calls:
+            if test is None or test(sender, channel.count(sender)):
                 yield call, one, () if self.payload == () else (payload,)
 
     # ------------------------------------------------------------------ looking

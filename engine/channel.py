@@ -38,14 +38,17 @@ class Sender:
     Attributes:
         fires: the events that it can fire, by name.
         channels: the channels of these, and of events that others wait for in vain.
+        state: whose attributes count events.
     """
+
+    state: Any = None
 
     def __init__(self) -> None:
         self.channels: dict[str, Channel] = {}
         self.fires: dict[str, Event] = {}
 
     def count_of(self, event: str) -> int:
-        """How often an event has happened, for the filters that ask."""
+        """How often an event has happened that no attribute of the state counts."""
         raise EventError(f"{self!r} keeps no count of {event}.")
 
 
@@ -115,23 +118,36 @@ class Channel:
         event: the event's name.
         payload: names of the values that a firing brings; ``None`` if undeclared.
         subscriptions: those bound to this sender, in order of attachment.
+        counter: the attribute of the sender's state that counts the event; ``None`` where the
+            sender counts it apart.
         plan: all that this sender's firing runs, in order.
         calls: the same made ready: filter, call and subscription; empty while the signal is
             muted. A loop that finds it empty need do no more.
     """
 
     __slots__ = (
-        "__weakref__", "_filtered", "_signal", "calls", "event", "payload", "plan", "subscriptions"
-    )  # fmt: skip
+        "__weakref__",
+        "_bare",
+        "_filtered",
+        "_signal",
+        "calls",
+        "counter",
+        "event",
+        "payload",
+        "plan",
+        "subscriptions",
+    )
 
     def __init__(self, signal: EventSignal) -> None:
         self._signal = weakref.ref(signal)
         self.event = signal.name
         self.payload = signal.payload
+        self.counter: str | None = None
         self.subscriptions: tuple[Subscription, ...] = ()
         self.plan: tuple[Subscription, ...] = ()
         self.calls: tuple[Step, ...] = ()
         self._filtered = False
+        self._bare = self.payload == ()
 
     def add(self, subscription: Subscription) -> None:
         """Take a subscription in; it counts from the next firing."""
@@ -153,6 +169,7 @@ class Channel:
         self.plan = tuple(plan)
         steps = () if muted else self.plan
         self.calls = tuple((s.event.filter and s.event.filter.test, s.call, s) for s in steps)
+        self._bare = self.payload == ()
         self._filtered = any(test is not None for test, _, _ in self.calls)
 
     def deliver(
@@ -160,10 +177,14 @@ class Channel:
     ) -> None:
         """Run the receivers in order; the first error ends the firing and names its receiver."""
         calls = self.calls[start:] if start else self.calls
-        count = sender.count_of(self.event) if self._filtered else 0
+        count = 0
+        if self._filtered:
+            count = (
+                self.count(sender) if self.counter is None else getattr(sender.state, self.counter)
+            )
         pending = iter(calls)
         try:
-            if self.payload == ():
+            if self._bare:
                 for test, call, one in pending:  # noqa: B007 - blamed below
                     if test is None or test(sender, count):
                         call(sender)
@@ -178,16 +199,22 @@ class Channel:
             self._blame(error, one, sender)
             raise
 
+    def count(self, sender: Sender) -> int:
+        """How often the event has happened, for the filters that ask."""
+        if self.counter is None:
+            return sender.count_of(self.event)
+        return getattr(sender.state, self.counter)  # type: ignore[no-any-return]
+
     def deliver_all(
         self, sender: Sender, payload: Mapping[str, Any] | None = None
     ) -> list[Exception]:
         """Run every receiver, whatever the others raise; return what they raised."""
         errors = []
-        count = sender.count_of(self.event) if self._filtered else 0
+        count = self.count(sender) if self._filtered else 0
         for test, call, one in self.calls:
             try:
                 if test is None or test(sender, count):
-                    call(sender) if self.payload == () else call(sender, payload or {})
+                    call(sender) if self._bare else call(sender, payload or {})
             except Exception as error:
                 self._blame(error, one, sender)
                 errors.append(error)

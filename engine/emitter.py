@@ -96,15 +96,16 @@ class Emitter(Sender):
                 signal = self.bus.signal(event, event.doc)
                 signal.declare(None if names is None else tuple(names))
                 self.fires[event.name] = event
-                signal.channel(self)
-                self.counts_by(event.name, counters.get(event.name, event.counter))
+                channel = signal.channel(self)
+                channel.counter = counters.get(event.name, event.counter)
+                if channel.counter is not None:
+                    self.state.event_to_attr[event.name] = channel.counter
+                    if not hasattr(self.state, channel.counter):
+                        setattr(self.state, channel.counter, 0)
 
     def has_registered_events(self, event: object) -> bool:
         """Whether an event can be handled and fired here."""
         return str(as_events(event)[0]) in self.fires
-
-    def counts_by(self, event: str, attribute: str | None) -> None:
-        """Told which attribute counts an event; emitters that keep counts listen."""
 
     def fire_event(self, event: object, /, **payload: Any) -> None:
         """Run the handlers of an event.

@@ -100,8 +100,7 @@ class Engine(Emitter):
         name: str | None = None,
     ) -> None:
         check_process_function(process_function)
-        self._counters: dict[str, str] = {}
-        self.state: State = State(stage=name, event_to_attr=self._counters)
+        self.state: State = State(stage=name)
         self.progress = Progress()
         self.source = Source()
         self.logger = logging.getLogger("footplate.engine")
@@ -251,18 +250,8 @@ class Engine(Emitter):
         return load(self, state_dict, strict=strict)
 
     def count_of(self, event: str) -> int:
-        """How often an event has happened in this run, as its filters see it."""
-        attribute = self._counters.get(event)
-        if attribute is None:
-            return self.progress.counts.get(event, 0)
-        return int(getattr(self.state, attribute))
-
-    def counts_by(self, event: str, attribute: str | None) -> None:
-        """Told by ``register_events`` which attribute of the state counts an event."""
-        if attribute is not None:
-            self._counters[event] = attribute
-            if not hasattr(self.state, attribute):
-                setattr(self.state, attribute, 0)
+        """How often an event fired in this run that no attribute of the state counts."""
+        return self.progress.counts.get(event, 0)
 
     @property
     def can_be_cut(self) -> bool:
@@ -278,7 +267,8 @@ class Engine(Emitter):
         state, progress = self.state, self.progress
         try:
             progress.run_time.start()
-            self._fire(self.channels["OPENED"])
+            self.emit(self.channels["OPENED"])
+            self._obey_outside_epochs()
             progress.recent.clear()
             progress.loaded = False
             state.reason = self._advance()
@@ -322,7 +312,7 @@ class Engine(Emitter):
     def _start(self) -> None:
         self.progress.run_time.restart()
         self.state.times.update(EPOCH_COMPLETED=0.0, COMPLETED=0.0)
-        self._fire_in_parts("STARTED")
+        self._fire_in_parts(self.channels["STARTED"])
         self._obey_outside_epochs()
         self.progress.next = Next.EPOCH_STARTED
 
@@ -330,55 +320,85 @@ class Engine(Emitter):
         progress, state = self.progress, self.state
         progress.epoch_time.restart()
         state.epoch += 1
-        self._fire_in_parts("EPOCH_STARTED")
+        self._fire_in_parts(self.channels["EPOCH_STARTED"])
         self._obey_outside_epochs()
         progress.epoch, progress.epoch_iteration = state.epoch, 0
         progress.next = Next.ITERATION
 
     def _iterate(self) -> None:
         """The iterations of an epoch, from wherever it stands to its end."""
-        state, progress, source = self.state, self.progress, self.source
+        state, progress, source, watch = self.state, self.progress, self.source, self.watch
         process, channels = self._process_function, self.channels
-        fetched, started = channels["GET_BATCH_COMPLETED"], channels["ITERATION_STARTED"]
+        fetching, fetched = channels["GET_BATCH_STARTED"], channels["GET_BATCH_COMPLETED"]
+        started, completed = channels["ITERATION_STARTED"], channels["ITERATION_COMPLETED"]
+        safe_point = channels["SAFE_POINT"]
+        cut = progress.next is Next.ITERATION_COMPLETED
         try:
-            if progress.next is Next.ITERATION_COMPLETED:
-                self._take_up_iteration()
-            while progress.epoch_iteration != state.epoch_length:
-                if source.in_hand is NOTHING and self._fetch() is END:
+            while True:  # CPython 3.11 makes no fast code of a loop with its condition at the top
+                if progress.epoch_iteration == state.epoch_length:
                     break
-                state.batch, state.output = source.in_hand, None
-                if fetched.calls and state.dataloader is not None:
-                    self._fire(fetched)
-                state.iteration += 1
-                if started.calls:
-                    self._fire(started)
-                try:
-                    state.output = process(self, state.batch)
-                except BaseException as error:
-                    error.add_note(f"raised by {label(process)}, the process function of {self!r}")
-                    raise
-                self._finish_iteration()
+                if cut:
+                    cut = self._take_up_iteration()
+                else:
+                    if source.in_hand is NOTHING:
+                        if fetching.calls and state.dataloader is not None:
+                            self._fire(fetching)
+                        if source.take(state.dataloader) is END and self._turn_over() is END:
+                            break
+                    state.batch, state.output = source.in_hand, None
+                    if fetched.calls and state.dataloader is not None:
+                        self._fire(fetched)
+                    state.iteration += 1
+                    if started.calls:
+                        self._fire(started)
+                    try:
+                        state.output = process(self, state.batch)
+                    except BaseException as error:
+                        error.add_note(
+                            f"raised by the process function {label(process)} of {self!r}"
+                        )
+                        raise
+                if completed.calls:
+                    self._fire_in_parts(completed)
+                source.in_hand = NOTHING
+                progress.epoch_iteration += 1
+                progress.iteration = state.iteration
+                if (
+                    safe_point.calls
+                    or self.should_terminate
+                    or self.should_terminate_single_epoch
+                    or self.should_interrupt
+                    or state.max_iters is not None
+                    or watch.signum is not None  # type: ignore[union-attr]
+                    or progress.recent
+                ):
+                    self._between_iterations()
         except _EpochTerminated:
             self._terminate_epoch()
 
-    def _fetch(self) -> Any:
-        """Take the next batch in hand; END if its absence tells how long an epoch is."""
-        state, fetching = self.state, self.channels["GET_BATCH_STARTED"]
-        if fetching.calls and state.dataloader is not None:
-            self._fire(fetching)
-        if self.source.take(state.dataloader) is not END:
-            return None
-        if state.epoch_length is not None:
-            return self._turn_over()
-        if not self.progress.epoch_iteration:
-            raise DataError("the data gave not one batch; give at least one.")
-        state.epoch_length = self.progress.epoch_iteration
-        return END
+    def _take_up_iteration(self) -> bool:
+        """Stand where a signal cut ITERATION_COMPLETED between two receivers."""
+        state, progress, source = self.state, self.progress, self.source
+        if source.in_hand is NOTHING:  # in a process that only loaded the state
+            source.take(state.dataloader)
+            state.batch, state.output = source.in_hand, progress.output
+        progress.next = Next.ITERATION
+        return False
 
-    def _turn_over(self) -> None:
-        """Take the first batch of a new pass in hand, now that the last one has ended."""
+    def _turn_over(self) -> Any:
+        """Take the first batch of a new pass in hand, now that the last one has ended.
+
+        Returns:
+            END if the end tells how long an epoch is, and this one is over.
+        """
+        if self.state.epoch_length is None:
+            if not self.progress.epoch_iteration:
+                raise DataError("the data gave not one batch; give at least one.")
+            self.state.epoch_length = self.progress.epoch_iteration
+            return END
         state, source, ended = self.state, self.source, self.source.iterator
-        self._fire(self.channels["DATALOADER_STOP_ITERATION"])
+        self.emit(self.channels["DATALOADER_STOP_ITERATION"])
+        self._obey()
         if source.iterator is ended:  # else a handler has called set_data()
             if state.dataloader is ended:
                 raise DataError(
@@ -393,29 +413,12 @@ class Engine(Emitter):
                 f"pass {source.passes} over the data gave no batch; "
                 f"give data that can be iterated over again, such as a list or a DataLoader."
             )
-
-    def _finish_iteration(self) -> None:
-        """Fire ITERATION_COMPLETED, count the iteration as completed, and look who wants what."""
-        state, progress = self.state, self.progress
-        if self.channels["ITERATION_COMPLETED"].calls:
-            self._fire_in_parts("ITERATION_COMPLETED")
-        self.source.in_hand = NOTHING
-        progress.epoch_iteration += 1
-        progress.iteration = state.iteration
-        if progress.recent:
-            progress.recent.clear()
-        if (
-            self.channels["SAFE_POINT"].calls
-            or self.should_terminate
-            or self.should_terminate_single_epoch
-            or self.should_interrupt
-            or state.max_iters is not None
-            or self.watch.signum is not None  # type: ignore[union-attr]
-        ):
-            self._between_iterations()
+        return None
 
     def _between_iterations(self) -> None:
+        """Serve whoever wants something between two iterations."""
         state, progress = self.state, self.progress
+        progress.recent.clear()
         last = progress.epoch_iteration == state.epoch_length
         spent = state.max_iters is not None and state.iteration >= state.max_iters
         if self.should_terminate or (spent and not last):
@@ -428,15 +431,6 @@ class Engine(Emitter):
             self._safe_point()
             if self.should_terminate_single_epoch:
                 raise _EpochTerminated
-
-    def _take_up_iteration(self) -> None:
-        """Go on with an iteration whose ITERATION_COMPLETED a signal cut between two receivers."""
-        state, progress, source = self.state, self.progress, self.source
-        if source.in_hand is NOTHING:  # in a process that only loaded the state
-            source.take(state.dataloader)
-            state.batch, state.output = source.in_hand, progress.output
-        progress.next = Next.ITERATION
-        self._finish_iteration()
 
     def _terminate_epoch(self) -> None:
         state, progress, source = self.state, self.progress, self.source
@@ -453,7 +447,7 @@ class Engine(Emitter):
         progress.next = Next.EPOCH_COMPLETED
         state.times["EPOCH_COMPLETED"] = progress.epoch_time.seconds
         if self.should_terminate_single_epoch != "skip_epoch_completed":
-            self._fire_in_parts("EPOCH_COMPLETED")
+            self._fire_in_parts(self.channels["EPOCH_COMPLETED"])
         state.times["EPOCH_COMPLETED"] = progress.epoch_time.stop()
         progress.next = Next.TERMINATE if self.should_terminate else Next.EPOCH_STARTED
         progress.iteration = state.iteration
@@ -475,7 +469,7 @@ class Engine(Emitter):
         progress.next = Next.COMPLETED
         state.times["COMPLETED"] = progress.run_time.seconds
         if self.should_terminate != "skip_completed":
-            self._fire_in_parts("COMPLETED")
+            self._fire_in_parts(self.channels["COMPLETED"])
         state.times["COMPLETED"] = progress.run_time.stop()
         progress.next = Next.NOTHING
         self.source.close()
@@ -487,30 +481,35 @@ class Engine(Emitter):
     ) -> None:
         """Deliver an event to its receivers; the one way by which anything is fired."""
         self.last_event_name = channel.event
-        if channel.event not in self._counters:
+        if channel.counter is None:
             self.progress.count(channel.event)
         channel.deliver(self, payload, start)
 
     def _fire(self, channel: Channel) -> None:
-        """Fire an event of the loop, and obey what its handlers asked for."""
-        self.emit(channel)
+        """Fire an event that an attribute counts, and obey what its handlers asked for."""
+        self.last_event_name = channel.event
+        channel.deliver(self)
+        if self.should_terminate or self.should_terminate_single_epoch:
+            self._obey()
+
+    def _obey(self) -> None:
         if self.should_terminate:
             raise _Terminated
         if self.should_terminate_single_epoch:
             raise _EpochTerminated
 
-    def _fire_in_parts(self, event: str) -> None:
+    def _fire_in_parts(self, channel: Channel) -> None:
         """Fire an event that a signal may cut between two receivers, and that goes on there."""
-        progress, channel = self.progress, self.channels[event]
+        progress = self.progress
         start, progress.delivered = progress.delivered, 0
-        self._cuttable = event
+        self.last_event_name = self._cuttable = channel.event
         try:
-            self.emit(channel, None, start)
+            channel.deliver(self, None, start)
         except Suspended as cut:
             self._cuttable = None
             if self.watch is None or self.watch.engine is not self:
                 raise
-            progress.next, progress.delivered = Next(event), cut.delivered
+            progress.next, progress.delivered = Next(channel.event), cut.delivered
             if progress.next is Next.EPOCH_STARTED:
                 self.state.epoch = progress.epoch
             self._safe_point()
@@ -597,9 +596,10 @@ class Engine(Emitter):
             error.add_note(f"besides, {type(other).__name__}: {other} ({notes})")
 
     def _bind_state(self) -> None:
-        """Make a state that somebody assigned count as this engine does."""
-        self.state.counts = self.progress.counts
-        self.state.event_to_attr = self._counters
-        for attribute in self._counters.values():
+        """Make the state, which anybody may have assigned, count as this engine does."""
+        counters = {n: c.counter for n, c in self.channels.items() if c.counter is not None}
+        for attribute in counters.values():
             if not hasattr(self.state, attribute):
                 setattr(self.state, attribute, 0)
+        self.state.event_to_attr = counters
+        self.state.counts = self.progress.counts
