@@ -31,7 +31,7 @@ from .channel import Channel, Prepare, Receiver, Sender, Subscription
 from .errors import EventError, nearest
 from .events import Event, Events
 from .priority import Priority
-from .signature import Call, compile_call
+from .signature import Call, compile_call, label
 
 __all__ = ["Bus", "EventSignal"]
 
@@ -138,6 +138,7 @@ class EventSignal(NamedSignal):
         finally:
             if not stood:
                 self.channel(sender).drop(lambda one: one.key == key)
+                self._tell_disconnected(receiver, sender)
 
     def disconnect(self, receiver: Receiver, sender: Any = ANY) -> None:
         """Take ``receiver`` away from one sender or, without one, from all of them.
@@ -147,8 +148,7 @@ class EventSignal(NamedSignal):
         gone = _identity(receiver)
         for channel in self._all_channels() if sender is ANY else [self.channel(sender)]:
             channel.drop(lambda one: _identity(one.receiver) == gone)
-        if "receiver_disconnected" in self.__dict__ and self.receiver_disconnected.receivers:
-            self.receiver_disconnected.send(self, receiver=receiver, sender=sender)
+        self._tell_disconnected(receiver, sender)
 
     def subscribe(
         self,
@@ -200,8 +200,8 @@ class EventSignal(NamedSignal):
             EventError: if the event was declared with other values than ``payload``.
         """
         return [
-            (cast("Receiver", one.receiver), call(sender, *values))
-            for call, one, values in self._steps(sender, payload)
+            (receiver, call(sender, *values))
+            for receiver, call, values in self._steps(sender, payload)
         ]
 
     async def send_async(
@@ -214,16 +214,15 @@ class EventSignal(NamedSignal):
     ) -> list[tuple[Receiver, Any]]:
         """Await the receivers. They are plain functions, so ``_sync_wrapper`` must adapt them."""
         results = []
-        for call, one, values in self._steps(sender, payload):
+        for receiver, call, values in self._steps(sender, payload):
             if _sync_wrapper is None:
                 raise RuntimeError("Cannot send to a non-coroutine function.")
-            result = await _sync_wrapper(call)(sender, *values)
-            results.append((cast("Receiver", one.receiver), result))
+            results.append((receiver, await _sync_wrapper(call)(sender, *values)))
         return results
 
     def _steps(
         self, sender: Any, payload: dict[str, Any]
-    ) -> Iterator[tuple[Call, Subscription, tuple[dict[str, Any], ...]]]:
+    ) -> Iterator[tuple[Receiver, Call, tuple[dict[str, Any], ...]]]:
         if self.payload is not None and payload.keys() != set(self.payload):
             raise EventError(
                 f"{self.name} hands over {', '.join(self.payload) or 'no values'}, "
@@ -231,8 +230,9 @@ class EventSignal(NamedSignal):
             )
         channel = self._heard(sender)
         for test, call, one in channel.calls:
-            if test is None or test(sender, channel.count(sender)):
-                yield call, one, () if self.payload == () else (payload,)
+            receiver = one.receiver
+            if receiver is not None and (test is None or test(sender, channel.count(sender))):
+                yield receiver, call, () if self.payload == () else (payload,)
 
     # ------------------------------------------------------------------ looking
 
@@ -304,18 +304,26 @@ class EventSignal(NamedSignal):
                 f"{payload}; choose another name or the same payload."
             )
         with self.lock:
+            channels = self._all_channels()
+            everyone = [one for channel in channels for one in channel.subscriptions]
+            calls = [one.prepare(payload) for one in everyone]  # all or, refused, none
             self.payload = payload
-            for channel in self._all_channels():
+            for channel in channels:
                 channel.payload = payload
-                for one in channel.subscriptions:
-                    one.compile(payload)
+            for one, call in zip(everyone, calls, strict=True):
+                one.call = call
             self.refresh(self._everyone)
 
     def _heard(self, sender: Any) -> Channel:
         return self._channels.get(_identity(sender), self._everyone)
 
     def _all_channels(self) -> list[Channel]:
-        return [self._everyone, *self._channels.values()]
+        with self.lock:
+            return [self._everyone, *self._channels.values()]
+
+    def _tell_disconnected(self, receiver: Receiver, sender: Any) -> None:
+        if "receiver_disconnected" in self.__dict__ and self.receiver_disconnected.receivers:
+            self.receiver_disconnected.send(self, receiver=receiver, sender=sender)
 
     def _give(self, channel: Channel, sender: Any, key: Hashable) -> None:
         """Hand the channel to its sender, or keep it for as long as the sender lives."""
@@ -353,7 +361,8 @@ class Bus(Namespace):
         if name not in self:
             known = next((event for event in Events if event == name), None)
             payload = None if known is None else known.payload
-            self[str(name)] = EventSignal(str(name), doc or (known and known.doc), payload)
+            made = EventSignal(str(name), doc or (known and known.doc), payload)
+            self.setdefault(str(name), made)  # another thread may have been faster
         return cast("EventSignal", self[name])
 
     def join(self, sender: Sender) -> None:
@@ -399,5 +408,6 @@ def _weakly(
 
     make = weakref.WeakMethod if inspect.ismethod(receiver) else weakref.ref
     reference = make(receiver, forget)
+    stand_in.__qualname__ = label(receiver)
     stand_in.__signature__ = inspect.signature(receiver)  # type: ignore[attr-defined]
     return stand_in, reference

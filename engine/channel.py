@@ -62,11 +62,12 @@ class Subscription:
         event: the event, with the filter that the receiver asked for.
         order: priority and sequence of attachment; receivers run in this order.
         key: the receiver's identity if it was connected the blinker way, else ``None``.
+        prepare: makes the receiver ready for the names of a payload, or refuses it.
         call: the receiver made ready.
     """
 
     __slots__ = (
-        "__weakref__", "_channel", "_prepare", "_receiver", "call", "event", "key", "order"
+        "__weakref__", "_channel", "_receiver", "call", "event", "key", "order", "prepare"
     )  # fmt: skip
 
     def __init__(
@@ -80,20 +81,16 @@ class Subscription:
     ) -> None:
         self._channel = weakref.ref(channel)
         self._receiver = receiver
-        self._prepare = prepare
+        self.prepare = prepare
         self.event = event
         self.order = order
         self.key = key
-        self.compile(channel.payload)
+        self.call = prepare(channel.payload)
 
     @property
     def receiver(self) -> Receiver | None:
         """What runs; ``None`` if it was held weakly and is gone."""
         return self._receiver() if isinstance(self._receiver, weakref.ref) else self._receiver
-
-    def compile(self, payload: tuple[str, ...] | None) -> None:
-        """Make the receiver ready for the payload of its event, or refuse it."""
-        self.call = self._prepare(payload)
 
     def remove(self) -> None:
         """Take the receiver away. Doing so again does nothing."""

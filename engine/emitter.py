@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from .bus import Bus
 from .channel import Channel, Sender, Subscription
 from .errors import EventError, HandlerError, nearest
-from .events import Event, Events, as_events
+from .events import Event, Events, as_event, as_events, payload_names
 from .handler import Handler, connections, key_of
 from .plan import Plan
 from .priority import Priority
@@ -79,7 +79,7 @@ class Emitter(Sender):
             events: names, :class:`~footplate.engine.events.Event` objects, or events of
                 pytorch-ignite.
             event_to_attr: which attribute of the state counts an event; an event that is not in
-                it has a count of its own.
+                it has a count of its own. An event that is registered again keeps its count.
             payload: names of the values that each firing hands over, for events that don't say so
                 themselves; undeclared by default.
 
@@ -89,15 +89,15 @@ class Emitter(Sender):
         """
         if event_to_attr is not None and not isinstance(event_to_attr, Mapping):
             raise TypeError(f"event_to_attr maps events to attributes, given {event_to_attr!r}.")
-        counters = {str(as_events(key)[0]): attr for key, attr in (event_to_attr or {}).items()}
+        counters = {as_event(key).name: attr for key, attr in (event_to_attr or {}).items()}
         for given in events:
             for event in as_events(given):
-                names = event.payload if event.payload is not None else payload
+                names = payload_names(payload) if event.payload is None else event.payload
                 signal = self.bus.signal(event, event.doc)
-                signal.declare(None if names is None else tuple(names))
+                signal.declare(names)
                 self.fires[event.name] = event
                 channel = signal.channel(self)
-                channel.counter = counters.get(event.name, event.counter)
+                channel.counter = counters.get(event.name) or event.counter or channel.counter
                 if channel.counter is not None:
                     self.state.event_to_attr[event.name] = channel.counter
                     if not hasattr(self.state, channel.counter):
@@ -105,7 +105,7 @@ class Emitter(Sender):
 
     def has_registered_events(self, event: object) -> bool:
         """Whether an event can be handled and fired here."""
-        return str(as_events(event)[0]) in self.fires
+        return as_event(event) in self.fires
 
     def fire_event(self, event: object, /, **payload: Any) -> None:
         """Run the handlers of an event.
@@ -117,7 +117,7 @@ class Emitter(Sender):
         Raises:
             EventError: if the event is not registered, or declared with other values.
         """
-        channel = self._channel(as_events(event)[0])
+        channel = self._channel(as_event(event))
         if channel.payload is not None and payload.keys() != set(channel.payload):
             raise EventError(
                 f"{channel.event} hands over {', '.join(channel.payload) or 'no values'}, "
@@ -236,7 +236,8 @@ class Emitter(Sender):
                 can't be called, or if there is nothing to connect.
         """
         key = self._key_for(handler)
-        level = handler.priority if priority is None else priority
+        if priority is not None:
+            handler.priority = Priority.of(priority)
         found = list(connections(handler, self.name, self.fires))
         if not found and type(handler).on_register is Handler.on_register:
             raise HandlerError(
@@ -247,7 +248,7 @@ class Emitter(Sender):
         try:
             for event, method, prepare in found:
                 signal = self.bus.signal(event)
-                signal.subscribe(method, prepare, sender=self, priority=level)
+                signal.subscribe(method, prepare, sender=self, priority=handler.priority)
             handler.on_register(self)  # type: ignore[arg-type]
         except BaseException:
             self.detach(handler)
@@ -270,11 +271,12 @@ class Emitter(Sender):
                 f"as metrics of pytorch-ignite, are attached by that."
             )
         key = key_of(handler)
+        if any(one is handler for one in self.handlers.values()):
+            raise HandlerError(f"{handler!r} is attached to {self!r} already.")
         if key in self.handlers:
-            again = "this very handler" if self.handlers[key] is handler else "another handler"
             raise HandlerError(
-                f"{self!r} has {again} named {key!r} already; "
-                f"give it another name: {type(handler).__name__}(…).name = …"
+                f"{self!r} has another handler named {key!r}; give one of them a name of its own "
+                f"before it is attached: handler.name = …"
             )
         return key
 

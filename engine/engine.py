@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from .beginning import begin, is_done
 from .bus import Bus
@@ -151,7 +151,8 @@ class Engine(Emitter):
             RuntimeError: if this engine is running.
             DataError: if the data are empty, missing, or exhausted too early.
             ValueError: if the limits contradict each other or where the run stands.
-            KeyboardInterrupt: if Ctrl-C stopped the run, at a safe point.
+            KeyboardInterrupt: if Ctrl-C stopped the run, at a safe point; of a run that had no
+                safe point left, when it is over.
             Signalled: if another signal did that a handler asked to be served.
         """
         if self.watch is not None:
@@ -170,6 +171,8 @@ class Engine(Emitter):
                 self._run()
             finally:
                 self.watch = None
+        if watch.engine is self and watch.signum is not None:  # heard behind the last safe point
+            raise stop_of(watch.signum)
         return self.state
 
     def terminate(self, skip_completed: bool = False) -> None:
@@ -256,21 +259,20 @@ class Engine(Emitter):
     @property
     def can_be_cut(self) -> bool:
         """Whether the event at hand can go on later with the receiver that runs now."""
-        if self._cuttable == "ITERATION_COMPLETED":
-            return is_plain(self.state.output)
-        return self._cuttable is not None
+        event = self._cuttable
+        if event is None or (self.should_terminate and event != "COMPLETED"):
+            return False  # what was asked for would be forgotten
+        if event != "ITERATION_COMPLETED":
+            return True
+        return not self.should_terminate_single_epoch and is_plain(self.state.output)
 
     # ------------------------------------------------------------------ the loop
 
     def _run(self) -> None:
-        """Open, advance and close, whatever happens."""
+        """Advance and close, whatever happens."""
         state, progress = self.state, self.progress
         try:
             progress.run_time.start()
-            self.emit(self.channels["OPENED"])
-            self._obey_outside_epochs()
-            progress.recent.clear()
-            progress.loaded = False
             state.reason = self._advance()
             state.status = Status.FINISHED
         except _Interrupted:
@@ -287,9 +289,13 @@ class Engine(Emitter):
         self._close()
 
     def _advance(self) -> Reason:
-        """From wherever the run stands to its end."""
+        """Open, and go from wherever the run stands to its end."""
         progress = self.progress
         try:
+            self.emit(self.channels["OPENED"])
+            progress.recent.clear()
+            progress.loaded = False
+            self._obey_outside_epochs()
             if progress.next is Next.STARTED:
                 self._start()
             while progress.next not in (Next.TERMINATE, Next.COMPLETED):
@@ -379,10 +385,11 @@ class Engine(Emitter):
     def _take_up_iteration(self) -> bool:
         """Stand where a signal cut ITERATION_COMPLETED between two receivers."""
         state, progress, source = self.state, self.progress, self.source
-        if source.in_hand is NOTHING:  # in a process that only loaded the state
+        if source.in_hand is NOTHING:  # the state was loaded, or the data given anew
             source.take(state.dataloader)
             state.batch, state.output = source.in_hand, progress.output
-        progress.next = Next.ITERATION
+            progress.iteration = state.iteration - 1
+        progress.next, progress.output = Next.ITERATION, None
         return False
 
     def _turn_over(self) -> Any:
@@ -510,6 +517,8 @@ class Engine(Emitter):
             if self.watch is None or self.watch.engine is not self:
                 raise
             progress.next, progress.delivered = Next(channel.event), cut.delivered
+            if progress.next is Next.ITERATION_COMPLETED:
+                progress.output = self.state.output
             if progress.next is Next.EPOCH_STARTED:
                 self.state.epoch = progress.epoch
             self._safe_point()
@@ -521,29 +530,30 @@ class Engine(Emitter):
             raise _Terminated
         if self.should_terminate_single_epoch:
             raise RuntimeError(
-                "terminate_epoch() was called in a handler of STARTED or EPOCH_STARTED, where no "
-                "epoch is under way yet; call it later, or terminate() to end the run."
+                "terminate_epoch() was called in a handler of OPENED, STARTED or EPOCH_STARTED, "
+                "before any batch of the epoch; call it later, or terminate() to end the run."
             )
 
     def _safe_point(self) -> None:
         """Fire SAFE_POINT, and serve signals and ``interrupt()``."""
-        watch: SignalWatch = self.watch  # type: ignore[assignment]
+        progress, watch = self.progress, cast("SignalWatch", self.watch)
         outermost = watch.engine is self
         signum = watch.signum if outermost else None
         if signum is not None:
             self.state.reason = Reason.SIGNALLED
         self.emit(self.channels["SAFE_POINT"])
-        if self.should_terminate:
-            raise _Terminated
         if signum is not None:
             raise _Stopped(signum)
+        if self.should_terminate:
+            raise _Terminated
         if self.should_interrupt:
             self.should_interrupt = False
             self.emit(self.channels["INTERRUPT"])
             raise _Interrupted
-        if outermost or watch.signum is None or is_done(self.state):
+        if outermost or watch.signum is None or not watch.engine.can_be_cut:
             return
-        if watch.engine.can_be_cut:
+        over = progress.next is Next.EPOCH_STARTED and is_done(self.state)
+        if not over and progress.next is not Next.TERMINATE:
             raise Suspended
 
     # ------------------------------------------------------------------ failing and closing

@@ -15,7 +15,18 @@ from typing import Any, NoReturn
 
 from .filters import Filter, Test, from_keywords, where
 
-__all__ = ["Event", "EventList", "EventTable", "Events", "as_events"]
+__all__ = ["Event", "EventList", "EventTable", "Events", "as_event", "as_events", "payload_names"]
+
+
+def payload_names(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of a payload; ``None`` where they are undeclared.
+
+    Raises:
+        TypeError: for one bare name, which would be taken apart into its letters.
+    """
+    if isinstance(given, str):
+        raise TypeError(f"payload= takes several names; write payload=({given!r},).")
+    return None if given is None else tuple(given)
 
 
 class Event(str):
@@ -57,7 +68,7 @@ class Event(str):
     ) -> Event:
         """Make an event without a filter."""
         event = super().__new__(cls, name)
-        event.payload = None if payload is None else tuple(payload)
+        event.payload = payload_names(payload)
         event.counter = counter
         event.doc = doc
         event.filter = None
@@ -117,8 +128,8 @@ class Event(str):
 
     __rand__ = __and__
 
-    def __ror__(self, other: object) -> NoReturn:
-        raise TypeError(_mixed(other, self))
+    def __ror__(self, other: object) -> EventList:
+        return EventList([self]).__ror__(other)
 
     def __repr__(self) -> str:
         return str(self) if self.filter is None else f"{self}({self.filter!r})"
@@ -135,9 +146,18 @@ class EventList(tuple[Event, ...]):
     __slots__ = ()
 
     def __or__(self, other: object) -> EventList:
+        return EventList([*self, *self._joined(other)])
+
+    def __ror__(self, other: object) -> EventList:
+        return EventList([*self._joined(other), *self])
+
+    def _joined(self, other: object) -> EventList:
         if isinstance(other, Filter):
-            raise TypeError(_mixed(other, self[-1]))
-        return EventList([*self, *as_events(other)])
+            raise TypeError(
+                f"| joins events to events and filters to filters, not {other!r} to {self!r}; "
+                f"a filter goes into an event's brackets: {self[-1]}({other!r})."
+            )
+        return as_events(other)
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self))
@@ -221,7 +241,7 @@ def as_events(given: object) -> EventList:
     """The events that ``given`` names: a name, an event, several of them, ours or pytorch-ignite's.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: for anything else, and for none at all.
 
     Example:
         >>> as_events("EPOCH_COMPLETED")
@@ -236,15 +256,21 @@ def as_events(given: object) -> EventList:
     if isinstance(name := getattr(given, "name", None), str):
         test = getattr(given, "filter", None)
         return EventList([Event(name)._with(None if test is None else where(test))])
-    if isinstance(given, Iterable):
-        return EventList([event for one in given for event in as_events(one)])
+    if isinstance(given, Iterable) and (events := [e for one in given for e in as_events(one)]):
+        return EventList(events)
     raise TypeError(
         f"{given!r} is not an event; give Events.X, Events.X(every=2), Events.X | Events.Y "
         f"or the name of a registered event."
     )
 
 
-def _mixed(given: object, event: Event) -> str:
-    if isinstance(given, Filter):
-        return f"{given!r} filters counts and {event} is an event; write {event}({given!r})."
-    return f"{given!r} | {event}: | joins events to events; {given!r} is none."
+def as_event(given: object) -> Event:
+    """The event that ``given`` names, where only one will do.
+
+    Raises:
+        TypeError: for several, and for anything else.
+    """
+    first, *more = as_events(given)
+    if more:
+        raise TypeError(f"{given!r} are several events; give one.")
+    return first

@@ -13,6 +13,7 @@ A filter is a pure question about a count. Atoms look at the absolute count and 
 from __future__ import annotations
 
 import inspect
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -138,7 +139,7 @@ def where(test: Test) -> Filter:
         )
     try:
         inspect.signature(test).bind(None, 1)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"event_filter {test!r} would be called as (engine, count): {error}."
         ) from None
@@ -203,6 +204,6 @@ def _range(every: int | None, before: int | None, after: int | None) -> Filter |
 
 
 def _whole(name: str, value: object, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         kind = "positive" if least == 1 else "non-negative"
         raise ValueError(f"{name} takes {kind} whole numbers, given {value!r}.")

@@ -84,7 +84,8 @@ def connections(
         events: the events that the engine can fire, by name.
 
     Raises:
-        HandlerError: for a method whose name nearly is one to connect, but not quite.
+        HandlerError: for a method whose name nearly is one to connect, but not quite, and for a
+            class method or static method of such a name.
     """
     points = points_of(role)
     by_method = {name.lower(): name for name in events}
@@ -92,6 +93,8 @@ def connections(
     known = [*by_method, *points, *elsewhere]
     for name in _own_methods(handler):
         method = getattr(handler, name)
+        if name in by_method or name in points:
+            _check_bound(method, handler, name)
         if name in by_method:
             yield by_method[name], method, _method(method, by_method[name])
         elif name in points:
@@ -117,6 +120,14 @@ def _own_methods(handler: Handler) -> Iterator[str]:
             yield name
 
 
+def _check_bound(method: Callable[..., Any], handler: Handler, name: str) -> None:
+    if getattr(method, "__self__", None) is not handler:
+        raise HandlerError(
+            f"{label(method)} is named after what it handles, but is no method of the instance; "
+            f"write def {name}(self, engine): …"
+        )
+
+
 def _method(method: Callable[..., Any], event: str) -> Callable[[tuple[str, ...] | None], Call]:
     def prepare(payload: tuple[str, ...] | None) -> Call:
         return _returning_none(compile_call(method, event, payload, needs_sender=True), method)
@@ -132,8 +143,9 @@ def _at_point(
     def prepare(payload: tuple[str, ...] | None) -> Call:
         its_own = payload or ()
         if not point.values:
-            return _returning_none(compile_call(method, name, its_own, needs_sender=True), method)
-        call = compile_call(method, name, (*its_own, *point.values), needs_sender=True)
+            call = compile_call(method, point.event, its_own, needs_sender=True)
+            return _returning_none(call, method)
+        call = compile_call(method, point.event, (*its_own, *point.values), needs_sender=True)
         read = tuple(point.values.items())
 
         def with_values(sender: Any, values: Mapping[str, Any] = _NO_VALUES) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ def check_process_function(function: Any) -> None:
 
 def label(handler: object) -> str:
     """A handler as people know it: its qualified name, or that of its type."""
-    function: Any = getattr(handler, "func", None) or handler  # functools.partial
+    function = _innermost(handler)
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__qualname__", None)
     if name is None:
@@ -108,7 +109,7 @@ def label(handler: object) -> str:
 
 def source(handler: object) -> str:
     """Where a handler is written, as ``file:line``; empty for what has no Python source."""
-    function: Any = getattr(handler, "func", None) or handler
+    function = _innermost(handler)
     function = inspect.unwrap(getattr(function, "__func__", function))
     if not hasattr(function, "__code__"):
         function = getattr(type(function).__call__, "__func__", type(function).__call__)
@@ -116,10 +117,14 @@ def source(handler: object) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
 
 
+def _innermost(handler: object) -> Any:
+    return handler.func if isinstance(handler, functools.partial) else handler
+
+
 def _signature(handler: object, event: str) -> inspect.Signature:
     if not callable(handler):
         raise TypeError(f"the handler for {event} is not callable: {handler!r}.")
-    called = getattr(handler, "func", handler)
+    called = _innermost(handler)
     if not inspect.isroutine(called):
         called = getattr(called, "__call__", called)  # noqa: B004 - the method itself is wanted
     for is_kind, kind in (

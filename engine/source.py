@@ -44,6 +44,11 @@ class Source:
             return self.position
         return max(self.position - 1, 0)
 
+    @property
+    def next_pass(self) -> int:
+        """The number, from 0, of the pass that is opened where no iterator is at work."""
+        return self.passes if self.position is None else max(self.passes - 1, 0)
+
     def take(self, data: Any) -> Any:
         """Take the next batch in hand, or return :data:`END`.
 

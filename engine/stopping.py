@@ -11,7 +11,6 @@ import signal
 import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SignalWatch", "current_engine", "running", "stop_of"]
 
-_current: ContextVar[Engine | None] = ContextVar("footplate_current_engine", default=None)
+
+class _ThisThread(threading.local):
+    """What runs in the thread that asks."""
+
+    engine: Engine | None = None
+
+
+_this_thread = _ThisThread()
 
 
 def current_engine() -> Engine | None:
@@ -36,7 +42,7 @@ def current_engine() -> Engine | None:
         >>> inside.run([1]).output
         True
     """
-    return _current.get()
+    return _this_thread.engine
 
 
 class SignalWatch:
@@ -54,11 +60,15 @@ class SignalWatch:
         self._listens = threading.current_thread() is threading.main_thread()
 
     def listen(self, signums: Iterable[int]) -> None:
-        """Take over signals. A SIGINT handler of the user's own, or an ignored one, is left be."""
+        """Take over signals.
+
+        Left be are a SIGINT handler of the user's own, or an ignored SIGINT, and handlers that
+        were not installed from Python, since they could not be put back.
+        """
         for signum in signums if self._listens else ():
             found = signal.getsignal(signum)
             theirs = signum == signal.SIGINT and found is not signal.default_int_handler
-            if signum not in self._found and not theirs:
+            if signum not in self._found and not theirs and found is not None:
                 self._found[signum] = found
                 signal.signal(signum, self._hear)
 
@@ -84,13 +94,13 @@ def stop_of(signum: int) -> BaseException:
 @contextmanager
 def running(engine: Engine, signums: Iterable[int]) -> Generator[SignalWatch, None, None]:
     """Be the engine that runs in this thread; the outermost one brings the watch for all."""
-    outer = _current.get()
+    outer = current_engine()
     watch = (outer and outer.watch) or SignalWatch(engine)
-    token = _current.set(engine)
+    _this_thread.engine = engine
     try:
-        watch.listen(signums)
+        watch.listen((signal.SIGINT, *signums))
         yield watch
     finally:
-        _current.reset(token)
+        _this_thread.engine = outer
         if watch.engine is engine:
             watch.restore()

@@ -1,0 +1,197 @@
+"""A store of checkpoints: directories that appear whole or not at all.
+
+Each holds ``model.safetensors`` (weights, which other tools read, too), ``state.pt`` (all else, in
+tensors and primitives) and ``manifest.json``. It is written beside its place, made durable, and
+put in place by one rename; nothing is taken away before that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+
+from .errors import StateError
+
+__all__ = ["CheckpointStore", "Manifest"]
+
+_FORMAT = 1
+_MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        run: the identity of the run that wrote it; a run takes away no other's.
+        iteration, epoch: where the run stood.
+        metrics: its scalar metrics then.
+        score: the value that checkpoints are compared by, more being better; ``None`` for none.
+        files: size in bytes and SHA-256 digest, by file name.
+        versions: of Python and torch.
+        format: of the directory.
+    """
+
+    run: str
+    iteration: int
+    epoch: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    score: float | None = None
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=_versions)
+    format: int = _FORMAT
+
+
+class CheckpointStore:
+    """The checkpoints in one directory of the local disk.
+
+    Args:
+        directory: where they are; made with the first of them.
+
+    Example:
+        >>> import tempfile
+        >>> store = CheckpointStore(tempfile.mkdtemp())
+        >>> model = torch.nn.Linear(2, 1)
+        >>> path = store.save(model, {"step": 3}, Manifest(run="r", iteration=3, epoch=1))
+        >>> path.name, sorted(file.name for file in path.iterdir())
+        ('00000003', ['manifest.json', 'model.safetensors', 'state.pt'])
+        >>> store.load_state(path)
+        {'step': 3}
+        >>> store.load_weights(path, model)
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+
+    def save(self, model: torch.nn.Module, state: Mapping[str, Any], manifest: Manifest) -> Path:
+        """Write a checkpoint. It is durable when this returns, and leaves no trace if it fails.
+
+        Args:
+            model: whose weights and buffers are saved; shared tensors once.
+            state: all else, in tensors and primitives.
+            manifest: what to say of it; the files are filled in.
+
+        Returns:
+            the checkpoint's directory.
+
+        Raises:
+            OSError: if the disk does not take it.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        place = self._free_place(manifest.iteration)
+        beside = self.directory / f".{place.name}.{os.getpid()}.part"
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            beside.mkdir()
+            save_model(model, str(beside / _MODEL))
+            torch.save(dict(state), beside / _STATE)
+            files = {name: _measure(beside / name) for name in (_MODEL, _STATE)}
+            said = json.dumps({**asdict(manifest), "files": files}, indent=2)
+            (beside / _MANIFEST).write_text(said)
+            for path in (*beside.iterdir(), beside):
+                _make_durable(path)
+            beside.rename(place)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        _make_durable(self.directory)
+        return place
+
+    def load_state(self, path: Path) -> dict[str, Any]:
+        """Read the state of a checkpoint. Nothing in its files can run code.
+
+        Raises:
+            StateError: if a file is not as it was written.
+        """
+        for name, (_, digest) in self.manifest(path).files.items():
+            if _measure(path / name)[1] != digest:
+                raise StateError(f"{path / name} is not as it was written: its digest differs.")
+        state: dict[str, Any] = torch.load(path / _STATE, weights_only=True, map_location="cpu")
+        return state
+
+    def load_weights(self, path: Path, model: torch.nn.Module) -> None:
+        """Read the weights of a checkpoint into a model.
+
+        Raises:
+            RuntimeError: if names or shapes differ; torch lists them.
+        """
+        load_model(model, str(path / _MODEL))
+
+    def manifest(self, path: Path) -> Manifest:
+        """Read the manifest of a checkpoint, and check the sizes of its files.
+
+        Raises:
+            StateError: if the checkpoint is not whole, or of another format.
+        """
+        try:
+            manifest = Manifest(**json.loads((path / _MANIFEST).read_text()))
+            sizes = {name: (path / name).stat().st_size for name in manifest.files}
+        except (OSError, ValueError, TypeError) as error:
+            raise StateError(f"{path} is no whole checkpoint: {error}.") from error
+        if manifest.format != _FORMAT:
+            raise StateError(f"{path} has format {manifest.format}, and this reads {_FORMAT}.")
+        for name, (size, _) in manifest.files.items():
+            if sizes[name] != size:
+                raise StateError(f"{path / name} has {sizes[name]} bytes in place of {size}.")
+        return manifest
+
+    def __iter__(self) -> Iterator[tuple[Path, Manifest]]:
+        """The whole checkpoints of the directory, from the first to the last iteration."""
+        for path in sorted(self.directory.glob("[0-9]*")):
+            try:
+                yield path, self.manifest(path)
+            except StateError:
+                continue
+
+    def prune(self, run: str, *, last: int, best: int) -> None:
+        """Take away this run's checkpoints, but for the last and the best.
+
+        Args:
+            run: the run; checkpoints of others are not touched.
+            last: how many of the latest to keep.
+            best: how many of the best scores to keep, the earlier one of equals.
+        """
+        own = [(path, manifest) for path, manifest in self if manifest.run == run]
+        scored = [pair for pair in own if pair[1].score is not None]
+        scored.sort(key=lambda pair: -(pair[1].score or 0.0))
+        kept = {path for path, _ in (*own[max(len(own) - last, 0) :], *scored[:best])}
+        for path, _ in own:
+            if path not in kept:
+                shutil.rmtree(path)
+
+    def _free_place(self, iteration: int) -> Path:
+        """A name of its own: a run that went on from before may be here for the second time."""
+        place = self.directory / f"{iteration:08d}"
+        number = 1
+        while place.exists():
+            number += 1
+            place = self.directory / f"{iteration:08d}-{number}"
+        return place
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return path.stat().st_size, digest
+
+
+def _make_durable(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

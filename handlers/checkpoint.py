@@ -1,0 +1,202 @@
+"""Checkpoints: when to save a run, what of it, and how to go on from there."""
+
+from __future__ import annotations
+
+import math
+import signal
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ..engine import random
+from ..engine.engine import Engine
+from ..engine.errors import StateError, nearest
+from ..engine.events import Event, EventList, Events
+from ..engine.handler import Handler
+from ..engine.priority import Priority
+from ..engine.scalars import scalars_of
+from ..engine.store import CheckpointStore, Manifest
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint(Handler):
+    """Saves a run at safe points, and resumes it.
+
+    What is saved: the weights, whatever else is given, the engine with all of its handlers, and
+    the random number generators. An event only marks a save as due; it happens at the next
+    SAFE_POINT, when every handler of the iteration and the epoch is done. A checkpoint is a
+    directory that appears whole or not at all, and older ones are taken away only then.
+
+    Args:
+        directory: where the checkpoints go.
+        model: whose weights are saved.
+        others: what else is saved, by name: optimizer, scaler, …; each has ``state_dict()`` and
+            ``load_state_dict()``. Schedules and other class handlers are saved with the engine.
+        when: when a save is due.
+        last: how many of the latest checkpoints to keep.
+        best: how many of the best to keep besides, by ``metric``.
+        metric: the entry of ``engine.state.metrics`` to compare by.
+        mode: whether ``"max"`` or ``"min"`` of it is better.
+        signals: signals of the operating system on which to save and stop, besides Ctrl-C.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate import Engine
+        >>> model = torch.nn.Linear(1, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> def made() -> tuple[Engine, Checkpoint]:
+        ...     trainer = Engine(lambda engine, batch: optimizer.step(), name="train")
+        ...     return trainer, trainer.attach(Checkpoint(folder, model, {"optimizer": optimizer}))
+        >>> folder = tempfile.mkdtemp()
+        >>> trainer, checkpoint = made()
+        >>> state = trainer.run([1, 2], max_epochs=3)
+        >>> trainer, checkpoint = made()
+        >>> checkpoint.resume(trainer).name
+        '00000006'
+        >>> trainer.run([1, 2], max_epochs=5).iteration
+        10
+    """
+
+    priority = Priority.VERY_LOW
+
+    def __init__(
+        self,
+        directory: str | Path,
+        model: torch.nn.Module,
+        others: Mapping[str, Any] | None = None,
+        when: Event | EventList = Events.EPOCH_COMPLETED,
+        *,
+        last: int = 1,
+        best: int = 0,
+        metric: str | None = None,
+        mode: Literal["max", "min"] = "max",
+        signals: tuple[int, ...] = (signal.SIGTERM,),
+    ) -> None:
+        if last < 1 or best < 0:
+            raise ValueError(f"last is at least 1 and best at least 0, given {last} and {best}.")
+        if (best > 0) != (metric is not None):
+            raise ValueError(f"best={best} with metric={metric!r}: give both, or neither.")
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
+        for key, other in (others or {}).items():
+            if not hasattr(other, "state_dict") or not hasattr(other, "load_state_dict"):
+                raise TypeError(f"{key!r} is a {type(other).__name__}, which has no state_dict().")
+        self.store = CheckpointStore(directory)
+        self.model = model
+        self.others = dict(others or {})
+        self.when = when
+        self.last = last
+        self.best = best
+        self.metric = metric
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.signals = signals
+        self.run = uuid.uuid4().hex
+        self._due = False
+        self._score: float | None = None  # of the save that is due
+
+    def on_register(self, engine: Engine) -> None:
+        """Mark a save as due when asked for; have signals stop the run at a safe point."""
+        engine.add_event_handler(self.when, self._mark, priority=self.priority)
+        engine.stop_on(*self.signals)
+
+    def safe_point(self, engine: Engine) -> None:
+        """Save if that is due, or if a signal is about to stop the run."""
+        if self._due or engine.state.reason == "signalled":
+            self.save(engine)
+
+    def save(self, engine: Engine) -> Path:
+        """Save now. Call it where nothing is under way: before a run, after it, at SAFE_POINT.
+
+        Returns:
+            the checkpoint's directory.
+        """
+        state = {
+            "engine": engine.state_dict(),
+            "others": {key: other.state_dict() for key, other in self.others.items()},
+            "random": random.capture(),
+        }
+        manifest = Manifest(
+            run=self.run,
+            iteration=engine.state.iteration,
+            epoch=engine.state.epoch,
+            metrics=scalars_of(engine.state.metrics),
+            score=self._score,
+        )
+        path = self.store.save(self.model, state, manifest)
+        self._due, self._score = False, None
+        self.store.prune(self.run, last=self.last, best=self.best)
+        return path
+
+    def resume(
+        self, engine: Engine, which: Literal["last", "best"] | str | Path = "last"
+    ) -> Path | None:
+        """Go on from a checkpoint: the next ``run()`` continues where it was taken.
+
+        Call it when everything is attached. Checkpoints that are not whole are passed over.
+
+        Args:
+            engine: the engine that this is attached to.
+            which: the last one, the best, or the path of one.
+
+        Returns:
+            the checkpoint's directory; ``None`` if there is none, and then nothing was changed.
+
+        Raises:
+            StateError: if the checkpoint does not fit what is there.
+        """
+        path = Path(which) if which not in ("last", "best") else self._find(which)
+        if path is None:
+            return None
+        manifest, state = self.store.manifest(path), self.store.load_state(path)
+        given, saved = sorted(self.others), sorted(state["others"])
+        if given != saved:
+            raise StateError(f"{path} holds {saved} besides model and engine, not {given}.")
+        engine.load_state_dict(state["engine"])
+        self.store.load_weights(path, self.model)
+        for key, other in self.others.items():
+            other.load_state_dict(state["others"][key])
+        engine.state.metrics.update(manifest.metrics)
+        random.restore(state["random"])
+        self.run = manifest.run
+        return path
+
+    def load_weights(self, which: Literal["last", "best"] | str | Path = "best") -> Manifest:
+        """Load the weights of a checkpoint into the model, and nothing else.
+
+        Returns:
+            what the checkpoint says of itself.
+
+        Raises:
+            StateError: if there is no such checkpoint.
+        """
+        path = Path(which) if which not in ("last", "best") else self._find(which)
+        if path is None:
+            raise StateError(f"there is no {which} checkpoint in {self.store.directory}.")
+        self.store.load_weights(path, self.model)
+        return self.store.manifest(path)
+
+    def _find(self, which: object) -> Path | None:
+        """The last checkpoint, or the one with the best score."""
+        found = [
+            (manifest.iteration if which == "last" else manifest.score, path)
+            for path, manifest in self.store
+        ]
+        ranked = [(rank, path) for rank, path in found if rank is not None]
+        return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+    def _mark(self, engine: Engine) -> None:
+        self._due = True
+        if self.metric is None:
+            return
+        metrics = scalars_of(engine.state.metrics)
+        if self.metric not in metrics:
+            raise KeyError(
+                f"the best checkpoint goes by metric {self.metric!r}, but there are only "
+                f"{', '.join(map(repr, metrics)) or 'none'}.{nearest(self.metric, metrics)}"
+            )
+        score = self.sign * metrics[self.metric]
+        self._score = None if math.isnan(score) else score

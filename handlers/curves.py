@@ -1,0 +1,112 @@
+"""Curves: what the metrics were over time, and a picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+
+from ..engine.engine import Engine
+from ..engine.events import Event, EventList, Events
+from ..engine.handler import Handler
+from ..engine.priority import Priority
+from ..engine.scalars import scalars_of
+
+__all__ = ["Curves"]
+
+
+class Curves(Handler):
+    """Keeps scalar metrics and the learning rate over time, and draws them as a PNG.
+
+    Args:
+        path: where the picture goes; drawn anew at the end of every ``run()`` call, on an error,
+            too. Nothing is drawn if ``None``.
+        panels: titles of panels, and the metrics that each one shows; by default one panel a
+            metric.
+        optimizer: whose learning rate to keep, as ``lr``.
+        when: when to note values.
+
+    Attributes:
+        values: pairs of iteration and value, by name.
+
+    Example:
+        >>> from footplate import Engine, Events
+        >>> trainer = Engine(lambda engine, batch: None)
+        >>> @trainer.on(Events.EPOCH_COMPLETED)
+        ... def measure(engine):
+        ...     engine.state.metrics["loss"] = 1 / engine.state.epoch
+        >>> curves = trainer.attach(Curves())
+        >>> state = trainer.run([0, 1], max_epochs=2)
+        >>> curves.values
+        {'loss': [(2, 1.0), (4, 0.5)]}
+    """
+
+    priority = Priority.BELOW_NORMAL
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        panels: Mapping[str, list[str]] | None = None,
+        optimizer: Optimizer | None = None,
+        when: Event | EventList = Events.EPOCH_COMPLETED,
+    ) -> None:
+        self.path = None if path is None else Path(path)
+        self.panels = panels
+        self.optimizer = optimizer
+        self.when = when
+        self.values: dict[str, list[tuple[int, float]]] = {}
+
+    def on_register(self, engine: Engine) -> None:
+        """Note values when asked for."""
+        engine.add_event_handler(self.when, self._note, priority=self.priority)
+
+    def started(self, engine: Engine) -> None:
+        """Forget the run before."""
+        self.values.clear()
+
+    def closed(self, engine: Engine) -> None:
+        """Draw the picture."""
+        if self.path is not None and self.values:
+            self.draw(self.path)
+
+    def draw(self, path: str | Path) -> None:
+        """Draw the curves, one panel below the other.
+
+        Args:
+            path: where the PNG goes; its folder is made if need be.
+        """
+        from matplotlib.figure import Figure  # takes long to import
+
+        panels = self.panels or {name: [name] for name in self.values}
+        figure = Figure(figsize=(7, 2.4 * len(panels)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axis, (title, names) in zip(axes, panels.items(), strict=True):
+            for name in names:
+                if name in self.values:
+                    axis.plot(*zip(*self.values[name], strict=True), label=name, marker=".")
+            axis.set_title(title, loc="left", fontsize=10)
+            axis.grid(alpha=0.3)
+            axis.spines[["top", "right"]].set_visible(False)
+            if len(names) > 1:
+                axis.legend(frameon=False, fontsize=8)
+        axes[-1].set_xlabel("iteration")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120)
+
+    def _note(self, engine: Engine) -> None:
+        scalars = scalars_of(engine.state.metrics)
+        if self.optimizer is not None:
+            scalars["lr"] = float(self.optimizer.param_groups[0]["lr"])
+        for name, value in scalars.items():
+            self.values.setdefault(name, []).append((engine.state.iteration, value))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curves so far."""
+        return {"values": {name: list(points) for name, points in self.values.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set the curves."""
+        self.values = {name: list(points) for name, points in state["values"].items()}

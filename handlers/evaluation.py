@@ -1,0 +1,68 @@
+"""Evaluation: run one engine on another's event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.engine import Engine
+from ..engine.events import Event, EventList, Events
+from ..engine.handler import Handler
+from ..engine.priority import Priority
+
+__all__ = ["Evaluation"]
+
+
+class Evaluation(Handler):
+    """Runs an evaluator over its data, and takes over its metrics.
+
+    It runs before logging, schedules, early stopping and the decision to save, so that all of
+    them see fresh metrics. Each evaluation is a new run of the evaluator.
+
+    Args:
+        evaluator: the engine to run.
+        data: what it runs over, once each time.
+        when: the event of the engine that this is attached to.
+        prefix: what the metrics' names begin with there, before an underscore; none if empty.
+        name: its key on the engine, where it has several.
+
+    Example:
+        >>> from footplate import Engine, Events
+        >>> trainer = Engine(lambda engine, batch: None, name="train")
+        >>> evaluator = Engine(lambda engine, batch: batch, name="val")
+        >>> @evaluator.on(Events.EPOCH_COMPLETED)
+        ... def last(engine):
+        ...     engine.state.metrics["last"] = engine.state.output
+        >>> evaluation = trainer.attach(Evaluation(evaluator, [1, 2, 3]))
+        >>> trainer.run([0]).metrics
+        {'val_last': 3}
+    """
+
+    priority = Priority.ABOVE_NORMAL
+
+    def __init__(
+        self,
+        evaluator: Engine,
+        data: Any,
+        when: Event | EventList = Events.EPOCH_COMPLETED,
+        *,
+        prefix: str = "val",
+        name: str | None = None,
+    ) -> None:
+        self.evaluator = evaluator
+        self.data = data
+        self.when = when
+        self.prefix = f"{prefix}_" if prefix else ""
+        self.name = name
+
+    def on_register(self, engine: Engine) -> None:
+        """Evaluate on the event asked for."""
+        if engine is self.evaluator:
+            raise ValueError(f"{engine!r} can't evaluate itself; attach this to the trainer.")
+        engine.add_event_handler(self.when, self._evaluate, priority=self.priority)
+
+    def _evaluate(self, engine: Engine) -> None:
+        state = self.evaluator.state
+        state.max_epochs = state.max_iters = None  # a new run, even after one that failed
+        self.evaluator.run(self.data)
+        for key, value in state.metrics.items():
+            engine.state.metrics[self.prefix + key] = value

@@ -1,0 +1,186 @@
+"""Image classification: a small convolutional network on scikit-learn's handwritten digits.
+
+A script to copy. It splits the digits by seed, trains with AdamW on a cosine schedule, validates
+after every epoch, keeps the best and the last checkpoint, tests the best one, and leaves in its
+folder: checkpoints, TensorBoard files, and ``curves.png``. Kill it at any moment, and ``--resume``
+goes on from the last checkpoint.
+
+    python -m footplate.recipes.image_classification --help
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from ignite.metrics import Accuracy, Average, Loss
+from rich.console import Console as Terminal
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from footplate import Engine
+from footplate.engine.random import seed_all
+from footplate.handlers.checkpoint import Checkpoint
+from footplate.handlers.console import Console
+from footplate.handlers.curves import Curves
+from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.lr_schedule import LRSchedule
+from footplate.handlers.metrics import Metrics
+from footplate.handlers.progress_bar import ProgressBar
+from footplate.handlers.sampler_seed import SamplerSeed
+from footplate.handlers.tensorboard import TensorBoard
+
+Batch = tuple[Tensor, Tensor]
+
+
+def digits(seed: int) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
+    """The 1797 digits in three parts, for training, validation and test: 70, 15 and 15 percent.
+
+    Returns:
+        data sets of ``(image, label)``: float32 of shape (1, 8, 8) from 0 to 1, and int64.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = torch.from_numpy(bunch.images).float().unsqueeze(1) / 16
+    labels = torch.from_numpy(bunch.target).long()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    ends = [round(0.7 * len(order)), round(0.85 * len(order))]
+    train, val, test = (TensorDataset(images[p], labels[p]) for p in order.tensor_split(ends))
+    return train, val, test
+
+
+def network(dropout: float) -> nn.Sequential:
+    """A network from images of shape (B, 1, 8, 8) to scores of ten classes, (B, 10)."""
+
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        conv = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
+        return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    return nn.Sequential(
+        *block(1, 32),
+        *block(32, 64),
+        nn.MaxPool2d(2),
+        *block(64, 128),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(512, 10),
+    )
+
+
+def trainer_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
+    """An engine that makes one optimizer step a batch, and whose output is the loss."""
+
+    def step(engine: Engine, batch: Batch) -> Tensor:
+        images, labels = batch
+        model.train()
+        loss = F.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return loss.detach()
+
+    return Engine(step, name="train")
+
+
+def evaluator_of(model: nn.Module, name: str) -> Engine:
+    """An engine that scores batches, and measures accuracy and loss."""
+
+    @torch.no_grad()
+    def step(engine: Engine, batch: Batch) -> Batch:
+        images, labels = batch
+        model.eval()
+        return model(images), labels
+
+    evaluator = Engine(step, name=name)
+    evaluator.attach(Metrics({"accuracy": Accuracy(), "loss": Loss(F.cross_entropy)}))
+    return evaluator
+
+
+def run_folder(folder: Path, resume: bool) -> Path:
+    """The folder of this run: the latest one there if it resumes, else a new one, named by time."""
+    latest = max(folder.glob("2*"), default=None)
+    if resume and latest is not None:
+        return latest
+    return folder / time.strftime("%Y%m%d-%H%M%S")
+
+
+def show(results: dict[str, str]) -> None:
+    """Print results as a table."""
+    table = Table(title="Handwritten digits", show_header=False)
+    for name, value in results.items():
+        table.add_row(name, value)
+    Terminal().print(table)
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs/digits"),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 64,
+    lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 3e-3,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Decay of the weights.")] = 1e-2,
+    dropout: Annotated[float, typer.Option(min=0, max=1, help="Share of units left out.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Splits, weights and order follow it.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run.")] = False,
+) -> None:
+    """Train a small network on scikit-learn's handwritten digits."""
+    begun = time.perf_counter()
+    folder = run_folder(folder, resume)
+    seed_all(seed)
+    train, val, test = digits(seed)
+    sampler: DistributedSampler[Batch] = DistributedSampler(train, 1, 0, seed=seed)
+    train_loader = DataLoader(train, batch_size, sampler=sampler)
+    val_loader, test_loader = DataLoader(val, 256), DataLoader(test, 256)
+
+    model = network(dropout)
+    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(train_loader))
+    trainer, evaluator = trainer_of(model, optimizer), evaluator_of(model, "val")
+
+    trainer.attach(SamplerSeed())
+    trainer.attach(Metrics({"loss": Average()}))
+    trainer.attach(Evaluation(evaluator, val_loader))
+    trainer.attach(LRSchedule(cosine, "iteration"))
+    trainer.attach(Console(optimizer=optimizer))
+    trainer.attach(ProgressBar(metrics=["loss", "val_accuracy"]))
+    trainer.attach(TensorBoard(folder / "tensorboard", output=lambda x: {"loss": x}))
+    panels = {
+        "loss": ["loss", "val_loss"],
+        "validation accuracy": ["val_accuracy"],
+        "learning rate": ["lr"],
+    }
+    trainer.attach(Curves(folder / "curves.png", panels=panels, optimizer=optimizer))
+    checkpoint = trainer.attach(
+        Checkpoint(
+            folder / "checkpoints",
+            model,
+            {"optimizer": optimizer},
+            best=1,
+            metric="val_accuracy",
+        )
+    )
+
+    if resume:
+        print(f"resuming from {checkpoint.resume(trainer) or 'the start: no checkpoint yet'}")
+    trainer.run(train_loader, max_epochs=epochs)
+
+    best = checkpoint.load_weights("best")
+    accuracy = evaluator_of(model, "test").run(test_loader).metrics["accuracy"]
+    show(
+        {
+            "test accuracy": f"{accuracy:.2%}",
+            "best validation accuracy": f"{best.metrics['val_accuracy']:.2%}, epoch {best.epoch}",
+            "time": f"{time.perf_counter() - begun:.1f} s",
+            "files": str(folder.resolve()),
+        }
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,80 @@
+"""Every Python block of the README and the pages runs, and prints what the page says it prints.
+
+The blocks of a page run in order and share their names. A ``text`` block that follows at once is
+what the block before it prints.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n(?:\s*^```text\n(?P<printed>.*?)^```$)?", re.DOTALL | re.MULTILINE
+)
+
+
+class Block(NamedTuple):
+    code: str
+    printed: str | None
+    line: int
+
+
+def _blocks(page: str) -> list[Block]:
+    return [
+        Block(found["code"], found["printed"], page[: found.start("code")].count("\n"))
+        for found in BLOCK.finditer(page)
+    ]
+
+
+def _run(page: Path, names: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    for block in _blocks(page.read_text()):
+        # behind as many empty lines, so that a traceback names the page's own line
+        exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
+        printed = capsys.readouterr().out
+        if block.printed is not None:
+            assert printed == block.printed, f"{page.name}, behind line {block.line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_blocks_of_the_page_run(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # dataclasses and pickle look up the module of what the block defines
+    names = dict.fromkeys(["__name__"], "__main__")
+    _run(page, names, capsys)
+
+
+def test_no_block_is_missed() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        fences = re.findall(r"^ *```\s*\{?(?:code-block\}\s*)?py\w*", text, re.MULTILINE)
+        assert len(fences) == len(_blocks(text)), page.name
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("```python\nprint(1)\n```\n\n```text\n1\n```\n", "1\n"),
+        ("```python\nprint(1)\n```\nProse.\n```text\n1\n```\n", None),
+        ("```python\nprint(1)\n```\n", None),
+    ],
+)
+def test_what_belongs_to_a_block(text: str, printed: str | None) -> None:
+    assert [block.printed for block in _blocks(text)] == [printed]
+
+
+def test_a_wrong_output_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1)\n```\n\n```text\n2\n```\n")
+    with pytest.raises(AssertionError, match="behind line 1"):
+        _run(page, {}, capsys)

@@ -1,0 +1,25 @@
+"""The examples in the docstrings run, of modules that are imported under their true names."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+from tests.architecture.library import FILES
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_examples_of_the_module_run(
+    name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("examples"))
+    module = importlib.import_module(name)
+    assert doctest.testmod(module).failed == 0
+
+
+def test_there_are_examples() -> None:
+    finder = doctest.DocTestFinder()
+    modules = map(importlib.import_module, FILES)
+    assert sum(len(test.examples) for module in modules for test in finder.find(module)) > 50

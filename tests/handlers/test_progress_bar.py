@@ -1,0 +1,52 @@
+"""Bars by rich: one line an engine, nothing where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from footplate import Engine
+from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.progress_bar import ProgressBar
+
+
+def bars(terminal: bool) -> tuple[ProgressBar, io.StringIO]:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100)
+    return ProgressBar(metrics=["loss"], interval=0, console=console), out
+
+
+def test_nested_engines_have_lines_of_their_own():
+    bar, out = bars(terminal=True)
+    trainer = Engine(lambda engine, batch: None, name="train")
+    evaluator = Engine(lambda engine, batch: None, name="val")
+    trainer.state.metrics["loss"] = 0.5
+    for engine in (trainer, evaluator):
+        engine.attach(bar)
+    trainer.attach(Evaluation(evaluator, range(3)))
+    trainer.run(range(4), max_epochs=2)
+    shown = out.getvalue()
+    for expected in ("train [2/2]", "4/4", "val [1/1]", "3/3", "loss 0.5000"):
+        assert expected in shown
+
+
+def test_it_is_quiet_where_there_is_no_terminal():
+    bar, out = bars(terminal=False)
+    trainer = Engine(lambda engine, batch: None)
+    trainer.attach(bar)
+    trainer.run(range(4))
+    assert out.getvalue() == ""
+
+
+def test_a_run_that_raised_leaves_the_terminal_to_the_next():
+    bar, out = bars(terminal=True)
+    trainer = Engine(lambda engine, batch: 1 // batch)
+    trainer.attach(bar)
+    for _ in range(2):
+        try:
+            trainer.run([1, 0])
+        except ZeroDivisionError:
+            continue
+    assert bar._progress is None
+    assert out.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in out.getvalue()

@@ -1,0 +1,78 @@
+"""Samplers hear which pass over the data begins, whatever an epoch is."""
+
+from __future__ import annotations
+
+import pytest
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
+
+from footplate import Engine, Events
+from footplate.handlers.sampler_seed import SamplerSeed, samplers_in
+
+
+def loader() -> DataLoader:
+    sampler = DistributedSampler(range(8), num_replicas=1, rank=0, seed=1)
+    return DataLoader(range(8), batch_sampler=BatchSampler(sampler, 2, drop_last=False))
+
+
+def passes(number: int) -> list[list[int]]:
+    """The batches of so many passes, each seeded by hand."""
+    data = loader()
+    batches = []
+    for epoch in range(number):
+        data.batch_sampler.sampler.set_epoch(epoch)
+        batches.extend(batch.tolist() for batch in data)
+    return batches
+
+
+def seen_by(engine: Engine) -> list[list[int]]:
+    seen: list[list[int]] = []
+    engine.on(Events.ITERATION_COMPLETED)(lambda e: seen.append(e.state.batch.tolist()))
+    return seen
+
+
+@pytest.mark.parametrize("epoch_length", [2, 4, 6])
+def test_order_follows_the_pass_and_not_the_epoch(epoch_length):
+    engine = Engine(lambda engine, batch: None)
+    engine.attach(SamplerSeed())
+    seen = seen_by(engine)
+    engine.run(loader(), max_epochs=12 // epoch_length, epoch_length=epoch_length)
+    assert seen == passes(3)
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_resumed_run_has_the_order_of_one_that_never_stopped(cut):
+    first, saved = Engine(lambda engine, batch: None), []
+    first.attach(SamplerSeed())
+    begun = seen_by(first)
+    first.on(Events.SAFE_POINT(once=cut))(lambda e: (saved.append(e.state_dict()), e.terminate()))
+    first.run(loader(), max_epochs=2, epoch_length=6)
+
+    second = Engine(lambda engine, batch: None)
+    second.attach(SamplerSeed())
+    rest = seen_by(second)
+    second.load_state_dict(saved[0])
+    second.run(loader())
+    assert begun + rest == passes(3)
+
+
+def test_a_terminated_epoch_and_a_terminated_run_begin_the_next_pass():
+    engine = Engine(lambda engine, batch: None)
+    engine.attach(SamplerSeed())
+    seen = seen_by(engine)
+    engine.on(Events.ITERATION_COMPLETED(once=1))(lambda e: e.terminate_epoch())
+    engine.on(Events.ITERATION_COMPLETED(once=2))(lambda e: e.terminate())
+    engine.run(loader(), max_epochs=3)
+    engine.run()
+    expected = passes(3)
+    assert seen == [expected[0], expected[4], *expected[8:12]]
+
+
+def test_samplers_are_found_however_deeply_they_are_wrapped():
+    class Wrapper:
+        def __init__(self, inner: object) -> None:
+            self.loader = inner
+
+    data = loader()
+    assert list(samplers_in([Wrapper(data), Wrapper(Wrapper(data))])) == [
+        data.batch_sampler.sampler
+    ]
