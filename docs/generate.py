@@ -60,7 +60,7 @@ TABLES = {"events": events, "points": points, "priorities": priorities}
 
 def fill(page: str) -> str:
     """A page with its tables as they should be."""
-    return MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]}{found[3]}", page)
+    return MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", page)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -11,15 +11,18 @@ from .state import Next, Progress, State
 if TYPE_CHECKING:
     from .engine import Engine
 
-__all__ = ["begin", "is_done", "set_limit"]
+__all__ = ["begin", "is_done", "is_spent", "set_limit"]
 
 
 def is_done(state: State) -> bool:
     """Whether a limit is reached. Read afresh each time, since handlers move the limits."""
-    max_epochs, max_iters = state.max_epochs, state.max_iters
-    return (max_epochs is not None and state.epoch >= max_epochs) or (
-        max_iters is not None and state.iteration >= max_iters
-    )
+    max_epochs = state.max_epochs
+    return is_spent(state) or (max_epochs is not None and state.epoch >= max_epochs)
+
+
+def is_spent(state: State) -> bool:
+    """Whether ``max_iters`` is reached, which ends a run within an epoch, too."""
+    return state.max_iters is not None and state.iteration >= state.max_iters
 
 
 def begin(
@@ -48,23 +51,27 @@ def begin(
             f"max_epochs={max_epochs} and max_iters={max_iters} exclude each other; give one."
         )
     state = engine.state
+    length = _whole("epoch_length", epoch_length)
+    limits = {"max_epochs": _whole("max_epochs", max_epochs), "max_iters": _whole("max_iters", max_iters)}
     for limit, other in (("max_epochs", "max_iters"), ("max_iters", "max_epochs")):
-        given = max_epochs if limit == "max_epochs" else max_iters
-        if given is not None and getattr(state, other) is not None:
+        if limits[limit] is not None and getattr(state, other) is not None:
             raise ValueError(
-                f"{limit}={given}: the run so far counts by {other}; "
+                f"{limit}={limits[limit]}: the run so far counts by {other}; "
                 f"set engine.state.{other} = None to start anew with {limit}."
             )
-    if state.max_epochs is not None:
-        set_limit(state, "max_epochs", max_epochs)
-    if state.max_iters is not None:
-        set_limit(state, "max_iters", max_iters)
-    length = _whole("epoch_length", epoch_length)
-    unlimited = state.max_epochs is None and state.max_iters is None
-    if unlimited or (engine.progress.next is Next.NOTHING and is_done(state)):
-        _start_anew(engine, data, max_epochs, max_iters, length)
-    else:
-        _go_on(engine, data, length)
+    before = {limit: getattr(state, limit) for limit in limits}
+    try:
+        for limit in limits:
+            if before[limit] is not None:
+                set_limit(state, limit, limits[limit])
+        unlimited = state.max_epochs is None and state.max_iters is None
+        if unlimited or (engine.progress.next is Next.NOTHING and is_done(state)):
+            _start_anew(engine, data, max_epochs, max_iters, length)
+        else:
+            _go_on(engine, data, length)
+    except BaseException:  # what is refused leaves no trace
+        vars(state).update(before)
+        raise
 
 
 def set_limit(state: State, name: str, value: int | None) -> None:
@@ -109,9 +116,9 @@ def _start_anew(
     state.iteration = state.epoch = 0
     state.epoch_length = epoch_length
     if max_iters is None:
-        state.max_epochs = _whole("max_epochs", 1 if max_epochs is None else max_epochs)
+        state.max_epochs = 1 if max_epochs is None else max_epochs
     else:
-        state.max_iters = _whole("max_iters", max_iters)
+        state.max_iters = max_iters
     state.dataloader = data
     engine.progress = Progress()
     engine.source = Source()

@@ -195,11 +195,9 @@ class Emitter(Sender):
 
     def has_event_handler(self, handler: Callable[..., Any], event: object = None) -> bool:
         """Whether a handler is added to an event, whatever its filter, or to any event."""
-        return any(
-            one.receiver == handler
-            for channel in self._channels(event)
-            for one in channel.subscriptions
-        )
+        names = self.channels if event is None else as_events(event)
+        channels = [self.channels[name] for name in names if name in self.channels]
+        return any(one.receiver == handler for c in channels for one in c.subscriptions)
 
     def remove_event_handler(self, handler: Callable[..., Any], event: object) -> None:
         """Take a handler away from an event, as often as it was added.
@@ -208,15 +206,16 @@ class Emitter(Sender):
             EventError: if the event is not registered.
             HandlerError: if the handler is not there.
         """
-        for one in as_events(event):
-            channel = self._channel(one)
-            if not self.has_event_handler(handler, one):
-                there = [label(s.receiver) for s in channel.subscriptions]
+        channels = [self._channel(one) for one in as_events(event)]
+        for channel in channels:
+            there = [one.receiver for one in channel.subscriptions]
+            if handler not in there:
                 raise HandlerError(
-                    f"{label(handler)} is no handler of {one.name}; these are: "
-                    f"{', '.join(there) or 'none'}."
+                    f"{label(handler)} is no handler of {channel.event}; these are: "
+                    f"{', '.join(map(label, there)) or 'none'}."
                 )
-            channel.drop(lambda subscription: subscription.receiver == handler)
+        for channel in channels:
+            channel.drop(lambda one: one.receiver == handler)
 
     # ------------------------------------------------------------------ class handlers
 
@@ -316,8 +315,3 @@ class Emitter(Sender):
                 f"Make custom events known with register_events()."
             )
         return self.channels[event.name]
-
-    def _channels(self, event: object) -> list[Channel]:
-        if event is None:
-            return list(self.channels.values())
-        return [self._channel(one) for one in as_events(event)]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from .beginning import begin, is_done
+from .beginning import begin, is_done, is_spent
 from .bus import Bus
 from .channel import Channel, Suspended
 from .emitter import Emitter
@@ -112,7 +112,7 @@ class Engine(Emitter):
         self.state_dict_user_keys: list[str] = []
         self.watch: SignalWatch | None = None
         self._signals: set[int] = set()
-        self._cuttable: str | None = None
+        self.delivering: str | None = None
         self._process_function = process_function
         super().__init__(bus=bus, name=name)
 
@@ -259,7 +259,7 @@ class Engine(Emitter):
     @property
     def can_be_cut(self) -> bool:
         """Whether the event at hand can go on later with the receiver that runs now."""
-        event = self._cuttable
+        event = self.delivering
         if event is None or (self.should_terminate and event != "COMPLETED"):
             return False  # what was asked for would be forgotten
         if event != "ITERATION_COMPLETED":
@@ -320,6 +320,7 @@ class Engine(Emitter):
         self.state.times.update(EPOCH_COMPLETED=0.0, COMPLETED=0.0)
         self._fire_in_parts(self.channels["STARTED"])
         self._obey_outside_epochs()
+        self.progress.stand(self.state)
         self.progress.next = Next.EPOCH_STARTED
 
     def _start_epoch(self) -> None:
@@ -328,7 +329,8 @@ class Engine(Emitter):
         state.epoch += 1
         self._fire_in_parts(self.channels["EPOCH_STARTED"])
         self._obey_outside_epochs()
-        progress.epoch, progress.epoch_iteration = state.epoch, 0
+        progress.stand(state)
+        progress.epoch_iteration = 0
         progress.next = Next.ITERATION
 
     def _iterate(self) -> None:
@@ -339,6 +341,8 @@ class Engine(Emitter):
         started, completed = channels["ITERATION_STARTED"], channels["ITERATION_COMPLETED"]
         safe_point = channels["SAFE_POINT"]
         cut = progress.next is Next.ITERATION_COMPLETED
+        if not cut and is_spent(state) and progress.epoch_iteration != state.epoch_length:
+            raise _Terminated
         try:
             while True:  # CPython 3.11 makes no fast code of a loop with its condition at the top
                 if progress.epoch_iteration == state.epoch_length:
@@ -426,18 +430,17 @@ class Engine(Emitter):
         """Serve whoever wants something between two iterations."""
         state, progress = self.state, self.progress
         progress.recent.clear()
-        last = progress.epoch_iteration == state.epoch_length
-        spent = state.max_iters is not None and state.iteration >= state.max_iters
-        if self.should_terminate or (spent and not last):
+        if self.should_terminate:
             progress.next = Next.TERMINATE
             self._safe_point()
-            raise _Terminated
         if self.should_terminate_single_epoch:
             raise _EpochTerminated
-        if not last:
+        if progress.epoch_iteration != state.epoch_length:
             self._safe_point()
             if self.should_terminate_single_epoch:
                 raise _EpochTerminated
+            if is_spent(state):
+                raise _Terminated
 
     def _terminate_epoch(self) -> None:
         state, progress, source = self.state, self.progress, self.source
@@ -509,11 +512,11 @@ class Engine(Emitter):
         """Fire an event that a signal may cut between two receivers, and that goes on there."""
         progress = self.progress
         start, progress.delivered = progress.delivered, 0
-        self.last_event_name = self._cuttable = channel.event
+        self.last_event_name = self.delivering = channel.event
         try:
             channel.deliver(self, None, start)
         except Suspended as cut:
-            self._cuttable = None
+            self.delivering = None
             if self.watch is None or self.watch.engine is not self:
                 raise
             progress.next, progress.delivered = Next(channel.event), cut.delivered
@@ -523,7 +526,7 @@ class Engine(Emitter):
                 self.state.epoch = progress.epoch
             self._safe_point()
         finally:
-            self._cuttable = None
+            self.delivering = None
 
     def _obey_outside_epochs(self) -> None:
         if self.should_terminate:
@@ -552,7 +555,9 @@ class Engine(Emitter):
             raise _Interrupted
         if outermost or watch.signum is None or not watch.engine.can_be_cut:
             return
-        over = progress.next is Next.EPOCH_STARTED and is_done(self.state)
+        over = is_spent(self.state) or (
+            progress.next is Next.EPOCH_STARTED and is_done(self.state)
+        )
         if not over and progress.next is not Next.TERMINATE:
             raise Suspended
 
@@ -581,12 +586,15 @@ class Engine(Emitter):
         self.progress.epoch_time.stop()
         failures = self._emit_to_all(self.channels["CLOSED"])
         self.progress.recent.clear()
-        if error is not None:
-            self._note(error, failures)
-        elif len(failures) == 1:
-            raise failures[0]
-        elif failures:
-            raise ExceptionGroup(f"handlers of CLOSED failed on {self!r}", failures)
+        try:
+            if error is not None:
+                self._note(error, failures)
+            elif len(failures) == 1:
+                raise failures[0]
+            elif failures:
+                raise ExceptionGroup(f"handlers of CLOSED failed on {self!r}", tuple(failures))
+        finally:
+            failures.clear()  # the traceback of each leads to the list: it would hold the engine
 
     def _closed(self, error: BaseException) -> BaseException:
         self._close(error)
@@ -604,6 +612,7 @@ class Engine(Emitter):
         for other in others:
             notes = "; ".join(getattr(other, "__notes__", []))
             error.add_note(f"besides, {type(other).__name__}: {other} ({notes})")
+        others.clear()
 
     def _bind_state(self) -> None:
         """Make the state, which anybody may have assigned, count as this engine does."""

@@ -49,12 +49,14 @@ def is_plain(value: object) -> bool:
 def dump(engine: Engine) -> dict[str, Any]:
     """The state dict of an engine.
 
-    Taken while handlers of ITERATION_COMPLETED or EPOCH_COMPLETED run, it says that their event is
-    over, as it does in pytorch-ignite; exact is what is taken at SAFE_POINT.
+    Exact is what is taken at SAFE_POINT. Taken while handlers of ITERATION_COMPLETED or
+    EPOCH_COMPLETED run, it says that their event is over, as it does in pytorch-ignite; taken
+    earlier in an iteration or at EPOCH_STARTED, that these are still to come.
     """
     state, progress = engine.state, engine.progress
     limit = "max_epochs" if state.max_iters is None else "max_iters"
     keys = ("epoch_length", "iteration", limit, *engine.state_dict_user_keys)
+    plain = {key: getattr(state, key) for key in keys}
     exact: dict[str, Any] = {
         "format": _FORMAT,
         "next": str(progress.next),
@@ -70,12 +72,16 @@ def dump(engine: Engine) -> dict[str, Any]:
     }
     if progress.next is Next.ITERATION_COMPLETED:
         exact["output"] = _detached(state.output)
-    elif engine.last_event_name == "ITERATION_COMPLETED" and state.iteration > progress.iteration:
+    elif engine.delivering == "ITERATION_COMPLETED":
         exact["epoch_iteration"] += 1
         exact["position"] = engine.source.position
-    elif engine.last_event_name == "EPOCH_COMPLETED" and progress.next is Next.EPOCH_COMPLETED:
+    elif engine.delivering == "EPOCH_COMPLETED":
         exact["next"] = str(Next.EPOCH_STARTED)
-    return {**{key: getattr(state, key) for key in keys}, "footplate": exact}
+    elif engine.watch and progress.next is Next.ITERATION:
+        plain["iteration"] = progress.iteration
+    elif engine.watch and progress.next is Next.EPOCH_STARTED:
+        exact["epoch"] = progress.epoch
+    return {**plain, "footplate": exact}
 
 
 def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadReport:

@@ -101,7 +101,7 @@ def label(handler: object) -> str:
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__qualname__", None)
     if name is None:
-        return type(handler).__qualname__
+        return type(function).__qualname__
     if owner is not None and not isinstance(owner, type) and not inspect.ismodule(owner):
         return f"{type(owner).__qualname__}.{function.__name__}"  # the class that it runs as
     return str(name)

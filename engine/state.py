@@ -192,6 +192,10 @@ class Progress:
     output: Any = None
     loaded: bool = False
 
+    def stand(self, state: State) -> None:
+        """Take the state's numbers as completed; a handler may have set them."""
+        self.epoch, self.iteration = state.epoch, state.iteration
+
     def count(self, event: str) -> None:
         """Count a firing of an event that has its own count."""
         self.counts[event] = self.counts.get(event, 0) + 1

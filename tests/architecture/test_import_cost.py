@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,8 +35,10 @@ def world():
     }
 
 def torch_world(torch):
-    return [torch.initial_seed(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
-            str(torch.get_default_dtype()), torch.is_grad_enabled(), torch.is_anomaly_enabled()]
+    return [
+        torch.initial_seed(), torch.get_num_threads(), str(torch.get_default_dtype()),
+        torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled(),
+    ]
 
 first, then = json.loads(sys.argv[1])
 for name in first:
@@ -55,7 +58,7 @@ def _import(folder: Path, then: list[str], first: tuple[str, ...] = ()) -> dict[
     done = subprocess.run(
         [sys.executable, "-B", "-c", PROBE, json.dumps([first, then])],
         cwd=folder,
-        env={"HOME": str(folder), "TMPDIR": str(folder), "MPLCONFIGDIR": str(folder / "mpl")},
+        env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         timeout=120,

@@ -39,7 +39,7 @@ def goes_back(name: str, one: Import) -> bool:
     if name == "footplate" or not _is_ours(one.target):
         return False
     if not _room(one.target):
-        return True
+        return _room(name) != "recipes"
     return ROOMS.index(_room(one.target)) > ROOMS.index(_room(name))
 
 
@@ -50,8 +50,11 @@ def joins_handlers(name: str, one: Import) -> bool:
 
 
 def uses_a_facade(name: str, one: Import) -> bool:
-    """An import of a façade in place of the module itself."""
-    return name not in FACADES and one.target in FACADES
+    """An import of a façade in place of the module itself.
+
+    Recipes are scripts to copy, and import as anybody does who copies them.
+    """
+    return _room(name) != "recipes" and name not in FACADES and one.target in FACADES
 
 
 def weighs_down_the_core(name: str, one: Import) -> bool:
@@ -64,7 +67,7 @@ def weighs_down_the_core(name: str, one: Import) -> bool:
 def needs_an_extra(name: str, one: Import) -> bool:
     """An import, when the module is loaded, of a library that need not be installed.
 
-    Recipes are scripts to copy, and import what their data need.
+    Recipes import what their data need.
     """
     if _room(name) == "recipes" or one.lazy or one.typing:
         return False

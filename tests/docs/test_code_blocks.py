@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
-    r"^```python\n(?P<code>.*?)^```\n(?:\s*^```text\n(?P<printed>.*?)^```$)?", re.DOTALL | re.MULTILINE
+    r"^```python\n(?P<code>.*?)^```\n(?:\s*^```text\n(?P<printed>.*?)^```$)?",
+    re.DOTALL | re.MULTILINE,
 )
 
 
@@ -57,7 +58,7 @@ def test_the_blocks_of_the_page_run(
 def test_no_block_is_missed() -> None:
     for page in PAGES:
         text = page.read_text()
-        fences = re.findall(r"^ *```\s*\{?(?:code-block\}\s*)?py\w*", text, re.MULTILINE)
+        fences = re.findall(r"^ *```+ *\{?(?:code-block\} *)?py", text, re.MULTILINE)
         assert len(fences) == len(_blocks(text)), page.name
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from footplate import Engine, Events
 from tests.golden.scenarios import Line
 
-__all__ = ["recording_engine"]
+__all__ = ["RecordingEngine"]
 
 Step = Callable[[Engine, Any], Any]
 
@@ -40,8 +40,3 @@ class RecordingEngine(Engine):
 
     def _note(self, engine: Engine, *, name: str, **_: object) -> None:
         self.lines.append(Line(name, self.state.epoch, self.state.iteration))
-
-
-def recording_engine(step: Step = lambda engine, batch: batch, **keywords: Any) -> RecordingEngine:
-    """A new one."""
-    return RecordingEngine(step, **keywords)

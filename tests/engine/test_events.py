@@ -234,7 +234,7 @@ def test_an_event_is_named_in_many_ways(given, names):
 
 @pytest.mark.parametrize("given", [None, 3, object(), [], [[]]])
 def test_what_names_no_event_is_refused(given):
-    with pytest.raises(TypeError, match="is not an event; give Events.X"):
+    with pytest.raises(TypeError, match=r"is not an event; give Events\.X"):
         as_events(given)
 
 
@@ -262,7 +262,7 @@ def test_a_table_lists_its_events():
 
 
 def test_an_event_has_one_name():
-    with pytest.raises(ValueError, match="Steps.BEGUN is named STARTED_STEP; use one name"):
+    with pytest.raises(ValueError, match=r"Steps\.BEGUN is named STARTED_STEP; use one name"):
 
         class Steps(EventTable):
             BEGUN = Event("STARTED_STEP")

@@ -27,6 +27,9 @@ class Model:
     def see(self):
         self.seen += 1
 
+    def hear(self, sender):
+        self.seen += 1
+
     def __call__(self, engine, batch):
         return batch
 
@@ -71,7 +74,7 @@ def with_any_receivers(engine, model):
 
 def with_blinker_receivers(engine, model):
     engine.bus.signal("EPOCH_COMPLETED").connect(lambda sender: model.see(), sender=engine)
-    engine.bus.signal("STARTED").connect(model.see, weak=True)
+    engine.bus.signal("STARTED").connect(model.hear, weak=True)
 
 
 def with_nested_evaluation(engine, model):
@@ -94,7 +97,7 @@ def run(engine, batches):
 
 
 def run_until_raised(engine, batches):
-    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: 1 / 0)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(every=2), lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         engine.run(batches, max_epochs=2)
 
@@ -117,7 +120,15 @@ def run_until_interrupted(engine, batches):
 def run_with_failing_closed(engine, batches):
     engine.add_event_handler(Events.CLOSED, lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        engine.run(batches, max_epochs=2)
+        engine.run(batches)
+
+
+def run_with_failures_everywhere(engine, batches):
+    for event in (Events.EXCEPTION_RAISED, Events.CLOSED, Events.CLOSED):
+        engine.add_event_handler(event, lambda: 1 / 0)
+    with pytest.raises(ExceptionGroup):
+        engine.run(batches)
+    run_until_raised(engine, batches)
 
 
 def never_run(engine, batches):
@@ -140,6 +151,7 @@ ENDED = [
     run_until_terminated,
     run_until_interrupted,
     run_with_failing_closed,
+    run_with_failures_everywhere,
     never_run,
 ]
 

@@ -168,6 +168,8 @@ def _basic() -> Iterator[Scenario]:
     yield Scenario("no_data", "two epochs of two iterations", limits, lambda: None)
     for count, where in ((3, "within an epoch"), (4, "at an epoch's end"), (1, "at once")):
         yield Scenario("max_iters", f"{count}, {where}", {"max_iters": count})
+    ended = (Act("ITERATION_COMPLETED", "1/1", "terminate_epoch"),)
+    yield Scenario("max_iters", "1, in an epoch that is terminated", {"max_iters": 1}, acts=ended)
     limits = {"max_iters": 3, "epoch_length": 2}
     yield Scenario("max_iters", "3, without data", limits, lambda: None)
     yield Scenario("max_iters", "2, unsized", {"max_iters": 2}, lambda: Unsized(10, 20))

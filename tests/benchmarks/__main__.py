@@ -1,0 +1,22 @@
+"""Measures what the library promises: ``python -m tests.benchmarks [overhead] [memory] …``.
+
+It takes some minutes, and prints a table for each benchmark. Let nothing else run meanwhile.
+"""
+
+import importlib
+import platform
+import sys
+from importlib.metadata import version
+
+BENCHMARKS = ["import_time", "overhead", "memory"]
+
+chosen = sys.argv[1:] or BENCHMARKS
+if unknown := [name for name in chosen if name not in BENCHMARKS]:
+    sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}.")
+print(
+    f"Python {platform.python_version()}, torch {version('torch')}, "
+    f"pytorch-ignite {version('pytorch-ignite')}, {platform.machine()}\n",
+    flush=True,
+)
+for name in chosen:
+    importlib.import_module(f"tests.benchmarks.{name}").main()
