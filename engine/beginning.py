@@ -46,32 +46,43 @@ def begin(
             f"data is a {type(data).__name__}, which can't be iterated over; "
             f"give a DataLoader, a list, a generator, or nothing together with epoch_length."
         )
-    if max_epochs is not None and max_iters is not None:
-        raise ValueError(
-            f"max_epochs={max_epochs} and max_iters={max_iters} exclude each other; give one."
-        )
     state = engine.state
+    limits = _checked(state, max_epochs, max_iters)
     length = _whole("epoch_length", epoch_length)
-    limits = {"max_epochs": _whole("max_epochs", max_epochs), "max_iters": _whole("max_iters", max_iters)}
-    for limit, other in (("max_epochs", "max_iters"), ("max_iters", "max_epochs")):
-        if limits[limit] is not None and getattr(state, other) is not None:
-            raise ValueError(
-                f"{limit}={limits[limit]}: the run so far counts by {other}; "
-                f"set engine.state.{other} = None to start anew with {limit}."
-            )
     before = {limit: getattr(state, limit) for limit in limits}
     try:
-        for limit in limits:
+        for limit, value in limits.items():
             if before[limit] is not None:
-                set_limit(state, limit, limits[limit])
+                set_limit(state, limit, value)
         unlimited = state.max_epochs is None and state.max_iters is None
         if unlimited or (engine.progress.next is Next.NOTHING and is_done(state)):
             _start_anew(engine, data, max_epochs, max_iters, length)
         else:
             _go_on(engine, data, length)
     except BaseException:  # what is refused leaves no trace
-        vars(state).update(before)
+        state.max_epochs, state.max_iters = before["max_epochs"], before["max_iters"]
         raise
+
+
+def _checked(
+    state: State, max_epochs: int | None, max_iters: int | None
+) -> dict[str, int | None]:
+    """The limits by name, if they are whole numbers and the run may count by them."""
+    limits = {
+        "max_epochs": _whole("max_epochs", max_epochs),
+        "max_iters": _whole("max_iters", max_iters),
+    }
+    if None not in limits.values():
+        raise ValueError(
+            f"max_epochs={max_epochs} and max_iters={max_iters} exclude each other; give one."
+        )
+    for limit, other in (("max_epochs", "max_iters"), ("max_iters", "max_epochs")):
+        if limits[limit] is not None and getattr(state, other) is not None:
+            raise ValueError(
+                f"{limit}={limits[limit]}: the run so far counts by {other}; "
+                f"set engine.state.{other} = None to start anew with {limit}."
+            )
+    return limits
 
 
 def set_limit(state: State, name: str, value: int | None) -> None:
@@ -134,16 +145,18 @@ def _go_on(engine: Engine, data: Any, epoch_length: int | None) -> None:
             )
         if state.dataloader is None and state.epoch_length is None and epoch_length is None:
             raise DataError("run() was given no data; give it data, or epoch_length for none.")
-    elif data is not state.dataloader:
-        source.close()  # other data take over from the same position
-        state.dataloader = data
-    if state.epoch_length is None:
-        state.epoch_length = epoch_length or _not_empty(length_of(state.dataloader))
-    elif epoch_length is not None and epoch_length != state.epoch_length:
+    length = state.epoch_length
+    if length is None:
+        length = epoch_length or _not_empty(length_of(state.dataloader if data is None else data))
+    elif epoch_length is not None and epoch_length != length:
         raise ValueError(
-            f"epoch_length={epoch_length}, but the run goes on with {state.epoch_length}; leave it "
+            f"epoch_length={epoch_length}, but the run goes on with {length}; leave it "
             f"out, or set engine.state.max_epochs = engine.state.max_iters = None to start anew."
         )
+    if data is not None and data is not state.dataloader:
+        source.close()  # other data take over from the same position
+        state.dataloader = data
+    state.epoch_length = length
     if engine.progress.next is Next.NOTHING:  # finished, but for a limit that is larger now
         engine.progress.next = Next.STARTED
 

@@ -620,5 +620,7 @@ class Engine(Emitter):
         for attribute in counters.values():
             if not hasattr(self.state, attribute):
                 setattr(self.state, attribute, 0)
+        if getattr(self.state, "stage", None) is None:
+            self.state.stage = self.name
         self.state.event_to_attr = counters
         self.state.counts = self.progress.counts

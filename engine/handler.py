@@ -102,13 +102,13 @@ def connections(
             yield str(point.event), method, _at_point(method, name, point)
         elif name in elsewhere and role is None:
             raise HandlerError(
-                f"{label(method)} is a point of an engine with a role, but this engine has no "
-                f"name; make it with Engine(…, name={name.split('_')[1]!r})."
+                f"{type(handler).__name__}.{name} is a point of an engine with a role, but this "
+                f"engine has no name; make it with Engine(…, name={name.split('_')[1]!r})."
             )
         elif "_" in name and name not in known and get_close_matches(name, known, 1, 0.9):
             raise HandlerError(
-                f"{label(method)} is named almost like an event, and would never be called."
-                f"{nearest(name, known)} If it is meant as it is, begin its name with _."
+                f"{type(handler).__name__}.{name} is named almost like an event, and would never "
+                f"be called.{nearest(name, known)} If it is meant as it is, begin its name with _."
             )
 
 
@@ -123,8 +123,8 @@ def _own_methods(handler: Handler) -> Iterator[str]:
 def _check_bound(method: Callable[..., Any], handler: Handler, name: str) -> None:
     if getattr(method, "__self__", None) is not handler:
         raise HandlerError(
-            f"{label(method)} is named after what it handles, but is no method of the instance; "
-            f"write def {name}(self, engine): …"
+            f"{type(handler).__name__}.{name} is named after what it handles, but is no method of "
+            f"the instance; write def {name}(self, engine): …"
         )
 
 

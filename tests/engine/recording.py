@@ -26,7 +26,7 @@ class RecordingEngine(Engine):
 
         super().__init__(noting, **keywords)
         for event in Events:
-            self.add_event_handler(event, self._note, name=str(event), priority="HIGHEST")
+            self.add_event_handler(event, self._write_down, name=str(event), priority="HIGHEST")
 
     @property
     def events(self) -> list[str]:
@@ -38,5 +38,5 @@ class RecordingEngine(Engine):
         """What was fired, but for OPENED and CLOSED, which belong to calls of ``run()``."""
         return [line for line in self.lines if line.event not in ("OPENED", "CLOSED")]
 
-    def _note(self, engine: Engine, *, name: str, **_: object) -> None:
+    def _write_down(self, engine: Engine, *, name: str, **_: object) -> None:
         self.lines.append(Line(name, self.state.epoch, self.state.iteration))

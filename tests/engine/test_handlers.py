@@ -394,6 +394,14 @@ def test_a_firing_of_an_undeclared_event_may_bring_what_it_likes(engine, ran):
     assert ran == ["nothing", None, {}, "nothing", "a", {"path": "a", "size": 3}]
 
 
+def test_a_handlers_own_argument_stands_before_an_undeclared_value_of_its_name(engine, ran):
+    engine.register_events("SAVED")
+    engine.add_event_handler("SAVED", lambda engine, path: ran.append(path), "mine")
+    engine.add_event_handler("SAVED", lambda engine, path: ran.append(path), path="mine too")
+    engine.fire_event("SAVED", path="the event's")
+    assert ran == ["mine", "mine too"]
+
+
 def test_a_payload_may_have_any_names(engine, ran):
     engine.register_events("SAVED", payload=("event", "self"))
     engine.on("SAVED")(lambda engine, event: ran.append(event))

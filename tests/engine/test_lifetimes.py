@@ -178,6 +178,21 @@ def test_an_engine_that_nobody_refers_to_dies_with_its_last_name(equip, end):
     assert any(signal.receivers for signal in bus.values()) == (equip is with_any_receivers)
 
 
+@pytest.mark.covers("A3")
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_bus_and_those_who_hear_everybody_die_with_its_last_name(weak):
+    engine, model = Engine(Model()), Model()
+    engine.bus.signal("STARTED").connect(model.hear, weak=weak)
+    engine.bus.signal("STARTED").connect(model.hear, sender="somebody", weak=weak)
+    engine.run([1])
+    assert model.seen == 1
+    gone = [weakref.ref(thing) for thing in (model, engine.bus, *engine.bus.values())]
+
+    del engine, model
+
+    assert {ref() for ref in gone} == {None}
+
+
 def refer_by_function(engine):
     engine.add_event_handler(Events.STARTED, lambda: engine.state)
 

@@ -272,11 +272,11 @@ def test_another_epoch_length_is_refused_where_a_run_goes_on():
 def test_a_refused_run_leaves_the_state_alone():
     engine = Engine(lambda engine, batch: None)
     engine.run([10, 20], max_epochs=2)
-    before = {key: value for key, value in vars(engine.state).items() if key != "times"}
+    before = dict(vars(engine.state))
     for arguments in ({"max_epochs": 1}, {"max_iters": 9}, {"max_epochs": 3, "epoch_length": 5}):
         with pytest.raises(ValueError, match="to start anew"):
             engine.run([10, 20], **arguments)
-        assert before.items() <= vars(engine.state).items()
+        assert vars(engine.state) == before
 
 
 def test_a_handler_may_move_the_end_of_the_run():
@@ -535,9 +535,9 @@ def test_started_may_set_where_the_run_stands():
 
     @engine.on(Events.ITERATION_STARTED(once=7))
     def fail():
-        raise ValueError
+        raise ZeroDivisionError
 
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ZeroDivisionError):
         engine.run([10, 20], max_epochs=5)
     assert (engine.state.epoch, engine.state.iteration) == (4, 6)
 
