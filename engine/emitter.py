@@ -219,12 +219,15 @@ class Emitter(Sender):
 
     # ------------------------------------------------------------------ class handlers
 
-    def attach(self, handler: H, *, priority: int | str | None = None) -> H:
+    def attach(
+        self, handler: H, *, name: str | None = None, priority: int | str | None = None
+    ) -> H:
         """Connect the methods of a class handler, and save its state with this engine's.
 
         Args:
             handler: an instance of a :class:`~footplate.engine.handler.Handler`.
-            priority: its place in the order; by default the handler's own.
+            name: its key here and in the state dict, in place of the handler's own.
+            priority: its place in the order, in place of the handler's own.
 
         Returns:
             the handler.
@@ -234,7 +237,8 @@ class Emitter(Sender):
             HandlerError: if it is attached already, if its name is taken, if one of its methods
                 can't be called, or if there is nothing to connect.
         """
-        key = self._key_for(handler)
+        self._check(handler)
+        key = self._key_for(handler, name)
         if priority is not None:
             handler.priority = Priority.of(priority)
         found = list(connections(handler, self.name, self.fires))
@@ -260,7 +264,7 @@ class Emitter(Sender):
         for channel in self.channels.values():
             channel.drop(lambda one: getattr(one.receiver, "__self__", None) is handler)
 
-    def _key_for(self, handler: Handler) -> str:
+    def _check(self, handler: Handler) -> None:
         if isinstance(handler, type) and issubclass(handler, Handler):
             raise TypeError(f"attach() takes an instance; write attach({handler.__name__}(…)).")
         if not isinstance(handler, Handler):
@@ -269,13 +273,15 @@ class Emitter(Sender):
                 f"add_event_handler(event, function); objects with an attach() of their own, such "
                 f"as metrics of pytorch-ignite, are attached by that."
             )
-        key = key_of(handler)
         if any(one is handler for one in self.handlers.values()):
             raise HandlerError(f"{handler!r} is attached to {self!r} already.")
+
+    def _key_for(self, handler: Handler, name: str | None) -> str:
+        key = key_of(handler) if name is None else name
         if key in self.handlers:
             raise HandlerError(
-                f"{self!r} has another handler named {key!r}; give one of them a name of its own "
-                f"before it is attached: handler.name = …"
+                f"{self!r} has another handler named {key!r}; give one of them another name: "
+                f"attach({type(handler).__name__}(…), name=…)."
             )
         return key
 

@@ -204,7 +204,7 @@ class Events(EventTable):
     """The events of every engine, in the order of the loop."""
 
     OPENED = _event("OPENED", None, "first in every `run()` call; resources are opened here")
-    STARTED = _event("STARTED", "epoch", "a run begins; not when it goes on")
+    STARTED = _event("STARTED", "epoch", "a run begins: anew, or beyond an end that it had reached")
     EPOCH_STARTED = _event("EPOCH_STARTED", "epoch", "an epoch begins")
     GET_BATCH_STARTED = _event(
         "GET_BATCH_STARTED", "iteration", "before a batch is fetched; counts batches so far"

@@ -39,7 +39,8 @@ def compile_call(
 ) -> Call:
     """Make a handler ready for an event.
 
-    The handler gets ``(sender, *args, **kwargs)`` if it can take that, else ``(*args, **kwargs)``.
+    The handler gets ``(sender, *args, **kwargs)`` if it can take that, else ``(*args, **kwargs)``;
+    the other way round if its first parameter has a default and is not called ``engine``.
     Of the payload it gets, by keyword, what its signature names; EXCEPTION_RAISED alone hands its
     exception over by position, right behind the sender.
 
@@ -159,12 +160,26 @@ def _forms(
     else:
         names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         wanted = tuple(n for n in (names if payload is None else payload) if n in names)
+    without = [] if needs_sender else [_Form(False, by_keyword=wanted)]
+    if _keeps_its_default(signature):
+        yield from without
     if event == "EXCEPTION_RAISED":
         yield _Form(True, by_position=("exception",))
     if event != "EXCEPTION_RAISED" or wanted:
         yield _Form(True, by_keyword=wanted)
-    if not needs_sender:
-        yield _Form(False, by_keyword=wanted)
+    if not _keeps_its_default(signature):
+        yield from without
+
+
+def _keeps_its_default(signature: inspect.Signature) -> bool:
+    """Whether the engine would land in a parameter meant for something else.
+
+    ``lambda i=i: …`` binds a loop's variable, and ``scheduler.step(epoch=None)`` counts epochs.
+    """
+    first = next(iter(signature.parameters.values()), None)
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        return False
+    return first.default is not first.empty and first.name != "engine"
 
 
 def _fit(

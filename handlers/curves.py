@@ -64,8 +64,9 @@ class Curves(Handler):
         engine.add_event_handler(self.when, self._note, priority=self.priority)
 
     def started(self, engine: Engine) -> None:
-        """Forget the run before."""
-        self.values.clear()
+        """Forget the run before, unless this one goes on from it."""
+        if engine.state.iteration == 0:
+            self.values.clear()
 
     def closed(self, engine: Engine) -> None:
         """Draw the picture."""

@@ -25,7 +25,6 @@ class EarlyStopping(Handler):
         mode: whether ``"max"`` or ``"min"`` is better.
         min_delta: by how much a value must be better than the best to count as an improvement.
         when: when to look.
-        name: its key in the engine's state, where an engine has several.
 
     Raises:
         KeyError: when it looks and the metric is not there.
@@ -53,7 +52,6 @@ class EarlyStopping(Handler):
         mode: Literal["max", "min"] = "max",
         min_delta: float = 0.0,
         when: Event | EventList = Events.EPOCH_COMPLETED,
-        name: str | None = None,
     ) -> None:
         if mode not in ("max", "min"):
             raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
@@ -66,17 +64,18 @@ class EarlyStopping(Handler):
         self.sign = 1.0 if mode == "max" else -1.0
         self.min_delta = min_delta
         self.when = when
-        self.name = name
         self.best: float | None = None
         self.waited = 0
 
     def on_register(self, engine: Engine) -> None:
-        """Look on the event asked for; forget the past when a run starts anew."""
-        engine.add_event_handler(Events.STARTED, self._forget, priority=self.priority)
+        """Look on the event asked for."""
         engine.add_event_handler(self.when, self._look, priority=self.priority)
 
-    def _forget(self) -> None:
-        self.best, self.waited = None, 0
+    def started(self, engine: Engine) -> None:
+        """Have patience anew; and forget the best, unless the run goes on from the one before."""
+        self.waited = 0
+        if engine.state.iteration == 0:
+            self.best = None
 
     def _look(self, engine: Engine) -> None:
         metrics = engine.state.metrics

@@ -23,7 +23,6 @@ class Evaluation(Handler):
         data: what it runs over, once each time.
         when: the event of the engine that this is attached to.
         prefix: what the metrics' names begin with there, before an underscore; none if empty.
-        name: its key on the engine, where it has several.
 
     Example:
         >>> from footplate import Engine, Events
@@ -46,13 +45,12 @@ class Evaluation(Handler):
         when: Event | EventList = Events.EPOCH_COMPLETED,
         *,
         prefix: str = "val",
-        name: str | None = None,
     ) -> None:
         self.evaluator = evaluator
         self.data = data
         self.when = when
         self.prefix = f"{prefix}_" if prefix else ""
-        self.name = name
+        self.name = f"evaluation_{prefix}".rstrip("_")
 
     def on_register(self, engine: Engine) -> None:
         """Evaluate on the event asked for."""

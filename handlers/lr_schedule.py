@@ -26,7 +26,6 @@ class LRSchedule(Handler):
         scheduler: the scheduler, bound to its optimizer.
         unit: what one step of the schedule is, ``"epoch"`` or ``"iteration"``.
         metric: the entry of ``engine.state.metrics`` that ``ReduceLROnPlateau`` looks at.
-        name: its key in the engine's state, where an engine has several.
 
     Raises:
         ValueError: for an unknown unit, or a metric where the scheduler takes none.
@@ -52,7 +51,6 @@ class LRSchedule(Handler):
         unit: Literal["epoch", "iteration"] = "epoch",
         *,
         metric: str | None = None,
-        name: str | None = None,
     ) -> None:
         if unit not in _EVENTS:
             raise ValueError(f"unit is 'epoch' or 'iteration', given {unit!r}.")
@@ -64,7 +62,6 @@ class LRSchedule(Handler):
         self.scheduler = scheduler
         self.event = _EVENTS[unit]
         self.metric = metric
-        self.name = name
 
     def on_register(self, engine: Engine) -> None:
         """Step on the unit's event."""

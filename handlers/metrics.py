@@ -23,7 +23,6 @@ class Metrics(Handler):
         running: functions of ``engine.state.output`` by name, whose exponential averages stand
             in the state after every iteration.
         alpha: weight of the past in these averages, from 0 to 1.
-        name: its key in the engine's state, where an engine has several.
 
     Example:
         >>> import torch
@@ -42,7 +41,6 @@ class Metrics(Handler):
         *,
         running: Mapping[str, Callable[[Any], Any]] | None = None,
         alpha: float = 0.98,
-        name: str | None = None,
     ) -> None:
         self.metrics = dict(metrics or {})
         for key, transform in (running or {}).items():
@@ -57,7 +55,6 @@ class Metrics(Handler):
                     f"metric {key!r} is a {type(metric).__name__}; give an instance of a class of "
                     f"ignite.metrics, or a function under running=."
                 )
-        self.name = name
 
     def on_register(self, engine: Engine) -> None:
         """Attach each metric under its name."""

@@ -340,11 +340,13 @@ def test_the_same_handler_is_attached_once(engine):
 def test_a_second_handler_of_the_same_name_is_refused(engine):
     engine.attach(handler_with(started=noting([], 1)))
     second = handler_with(started=noting([], 2))
-    with pytest.raises(HandlerError, match=r"another handler named 'made'; give one .*name = …"):
+    with pytest.raises(HandlerError, match=r"another handler named 'made'.*name=…"):
         engine.attach(second)
-    second.name = "second"
-    engine.attach(second)
-    assert list(engine.handlers) == ["made", "second"]
+    engine.attach(second, name="second")
+    third = handler_with(started=noting([], 3))
+    third.name = "third"
+    engine.attach(third)
+    assert list(engine.handlers) == ["made", "second", "third"]
 
 
 def test_attach_returns_the_handler_which_may_serve_several_engines(engine):

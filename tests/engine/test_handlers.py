@@ -581,3 +581,22 @@ def test_the_error_of_a_handler_names_it_and_its_event(engine):
         engine.run([1])
     notes = "\n".join(raised.value.__notes__)
     assert re.search(r"raised by .*broken, handling EPOCH_COMPLETED of <Engine .*: epoch 1", notes)
+
+
+@pytest.mark.covers("A4")
+@pytest.mark.parametrize(
+    ("handler", "given"),
+    [
+        (lambda i=7: i, 7),
+        (lambda engine=None: engine.name, "train"),
+        (lambda i, factor=2: (i.name, factor), ("train", 2)),
+        (lambda *args: len(args), 1),
+    ],
+    ids=["default", "engine", "second", "any"],
+)
+def test_a_first_parameter_with_a_default_keeps_it(handler, given):
+    engine, got = Engine(lambda engine, batch: None, name="train"), []
+    wrapped = functools.wraps(handler)(lambda *args, **kwargs: got.append(handler(*args, **kwargs)))
+    engine.add_event_handler(Events.STARTED, wrapped)
+    engine.run([1])
+    assert got == [given]

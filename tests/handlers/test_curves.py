@@ -44,6 +44,14 @@ def test_curves_go_on_when_a_run_is_resumed():
     assert second.values == first.values == {"loss": [(1, 1.0), (2, 0.5), (3, 1 / 3)]}
 
 
+def test_a_larger_limit_continues_the_curves():
+    curves = Curves()
+    engine = made(curves)
+    engine.run([0], max_epochs=1)
+    engine.run([0], max_epochs=2)
+    assert curves.values == {"loss": [(1, 1.0), (2, 0.5)]}
+
+
 def test_a_new_run_begins_new_curves():
     curves = Curves()
     engine = made(curves)

@@ -44,11 +44,13 @@ def test_a_failed_evaluation_does_not_go_on_in_the_next():
     assert seen == [1, 1, 2, 3]
 
 
-def test_several_evaluations_have_names_and_prefixes():
+def test_several_evaluations_are_told_apart_by_their_prefixes():
     trainer = Engine(lambda engine, batch: None)
-    trainer.attach(Evaluation(evaluator(), [1], prefix="val", name="val"))
-    trainer.attach(Evaluation(evaluator(), [2], prefix="", name="other"))
-    assert trainer.run([0]).metrics == {"val_last": 1, "last": 2}
+    trainer.attach(Evaluation(evaluator(), [1]))
+    trainer.attach(Evaluation(evaluator(), [2], prefix="test"))
+    trainer.attach(Evaluation(evaluator(), [3], prefix=""))
+    assert trainer.run([0]).metrics == {"val_last": 1, "test_last": 2, "last": 3}
+    assert list(trainer.handlers) == ["evaluation_val", "evaluation_test", "evaluation"]
 
 
 def test_an_engine_does_not_evaluate_itself():
