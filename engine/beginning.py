@@ -64,9 +64,7 @@ def begin(
         raise
 
 
-def _checked(
-    state: State, max_epochs: int | None, max_iters: int | None
-) -> dict[str, int | None]:
+def _checked(state: State, max_epochs: int | None, max_iters: int | None) -> dict[str, int | None]:
     """The limits by name, if they are whole numbers and the run may count by them."""
     limits = {
         "max_epochs": _whole("max_epochs", max_epochs),

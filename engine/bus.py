@@ -100,8 +100,10 @@ class EventSignal(NamedSignal):
         compile_call(receiver, self.name, self.payload, needs_sender=True)  # refuse it early
         called, held = _weakly(receiver, self, key) if weak else (receiver, receiver)
 
+        name = self.name  # not self in the closure: a signal that holds itself outlives its bus
+
         def prepare(payload: tuple[str, ...] | None) -> Call:
-            return compile_call(called, self.name, payload, needs_sender=True)
+            return compile_call(called, name, payload, needs_sender=True)
 
         with self.lock:
             known = [s for s in self.channel(sender).subscriptions if s.key == key]

@@ -249,6 +249,7 @@ class Engine(Emitter):
 
         Raises:
             StateError: if keys are missing or contradict each other; nothing is loaded then.
+            RuntimeError: if this engine is running.
         """
         return load(self, state_dict, strict=strict)
 
@@ -555,9 +556,7 @@ class Engine(Emitter):
             raise _Interrupted
         if outermost or watch.signum is None or not watch.engine.can_be_cut:
             return
-        over = is_spent(self.state) or (
-            progress.next is Next.EPOCH_STARTED and is_done(self.state)
-        )
+        over = is_spent(self.state) or (progress.next is Next.EPOCH_STARTED and is_done(self.state))
         if not over and progress.next is not Next.TERMINATE:
             raise Suspended
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["LoadReport", "dump", "is_plain", "load"]
 
 _FORMAT = 1
+_LEAST = {"iteration": 0, "epoch": 0, "epoch_length": 1, "max_epochs": 1, "max_iters": 1}
+_EXACT = {
+    "next", "epoch", "epoch_iteration", "delivered", "counts", "pass", "position", "run_seconds",
+    "epoch_seconds",
+}  # fmt: skip
 
 
 class LoadReport(NamedTuple):
@@ -86,12 +91,12 @@ def dump(engine: Engine) -> dict[str, Any]:
 
 def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadReport:
     """Set an engine to a state; nothing is changed if anything is wrong."""
-    _check_keys(engine, given)
+    if engine.watch is not None:
+        raise RuntimeError(f"{engine!r} is running; load a state before run() or behind it.")
     exact = given.get("footplate", {})
-    if exact and exact.get("format") != _FORMAT:
-        raise StateError(
-            f"the state has format {exact.get('format')!r}, and this version reads {_FORMAT}."
-        )
+    _check_exact(exact)
+    _check_keys(engine, given)
+    _check_numbers(given)
     stateful = _stateful(engine)
     states = exact.get("handlers", {}) if exact else dict.fromkeys(stateful)
     report = LoadReport(
@@ -121,11 +126,29 @@ def _check_keys(engine: Engine, given: Mapping[str, Any]) -> None:
     needed = ("epoch_length", *engine.state_dict_user_keys)
     if missing := [key for key in needed if key not in given]:
         raise StateError(f"the state lacks {_listed(missing)}; {has}.")
-    if "footplate" not in given and given[counted[0]] and not given["epoch_length"]:
+    if not given.get("footplate") and given[counted[0]] and not given["epoch_length"]:
         raise StateError(
             f"{counted[0]}={given[counted[0]]} can't be placed without a positive epoch_length; "
             f"{has} with epoch_length={given['epoch_length']}."
         )
+
+
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    for key, least in _LEAST.items():
+        value = given.get(key, least)
+        absent = value is None and key not in ("iteration", "epoch")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not absent and not (whole and value >= least):
+            raise StateError(f"a state's {key} is a whole number from {least} on, given {value!r}.")
+
+
+def _check_exact(exact: Mapping[str, Any]) -> None:
+    if exact and exact.get("format") != _FORMAT:
+        raise StateError(
+            f"the state has format {exact.get('format')!r}, and this version reads {_FORMAT}."
+        )
+    if exact and (missing := sorted(_EXACT - exact.keys())):
+        raise StateError(f"the state's key 'footplate' lacks {_listed(missing)}.")
 
 
 def _place(engine: Engine, given: Mapping[str, Any], exact: Mapping[str, Any]) -> None:

@@ -271,7 +271,9 @@ def test_an_error_behind_the_iteration_takes_nothing_back():
 
 
 @pytest.mark.covers("A8")
-@pytest.mark.parametrize("event", ["GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED"])
+@pytest.mark.parametrize(
+    "event", ["GET_BATCH_COMPLETED", "ITERATION_STARTED", "ITERATION_COMPLETED"]
+)
 def test_the_next_run_presents_the_same_batch_again(event):
     presented, fails = [], iter([False, True, False, False])
 

@@ -74,7 +74,9 @@ def test_resuming_at_any_safe_point_of_a_run_that_is_cut_short(
 ) -> None:
     def make() -> RecordingEngine:
         engine = RecordingEngine()
-        engine.add_event_handler(getattr(Events, event)(once=iteration), lambda e: getattr(e, call)())
+        engine.add_event_handler(
+            getattr(Events, event)(once=iteration), lambda e: getattr(e, call)()
+        )
         return engine
 
     assert_resumes_everywhere(make, lambda: list(DATA), {"max_epochs": 2, "epoch_length": 6})
@@ -140,7 +142,9 @@ def test_a_state_taken_in_any_handler_of_an_iteration_presents_its_batch_again()
     for event in ("GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED"):
         engine, saved = RecordingEngine(), []
         count = 2 if event == "ITERATION_STARTED" else 1
-        engine.add_event_handler(getattr(Events, event)(once=count), lambda e: saved.append(e.state_dict()))
+        engine.add_event_handler(
+            getattr(Events, event)(once=count), lambda e: saved.append(e.state_dict())
+        )
         engine.run([10, 20, 30])
 
         resumed = RecordingEngine()

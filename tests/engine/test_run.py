@@ -155,9 +155,7 @@ def test_a_handler_may_bring_new_data_when_one_shot_data_end():
 
 def test_a_handler_may_set_new_data_when_one_shot_data_end():
     engine = RecordingEngine()
-    engine.add_event_handler(
-        Events.DATALOADER_STOP_ITERATION, lambda e: e.set_data(iter([30, 40]))
-    )
+    engine.add_event_handler(Events.DATALOADER_STOP_ITERATION, lambda e: e.set_data(iter([30, 40])))
     engine.run(iter([10, 20]), epoch_length=4)
     assert engine.batches == [10, 20, 30, 40]
 
@@ -400,8 +398,12 @@ def test_run_is_refused_while_the_engine_runs_in_another_thread():
 async def asynchronous(engine, batch): ...
 async def asynchronous_generator(engine, batch):
     yield
+
+
 def generator(engine, batch):
     yield
+
+
 class AsynchronousCall:
     async def __call__(self, engine, batch): ...
 

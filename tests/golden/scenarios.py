@@ -232,7 +232,10 @@ def _stops() -> Iterator[Scenario]:
         yield Scenario(
             "terminate_epoch",
             f"in ITERATION_STARTED at 1/1, then terminate in {event}",
-            acts=(Act("ITERATION_STARTED", "1/1", "terminate_epoch"), Act(event, "1/1", "terminate")),
+            acts=(
+                Act("ITERATION_STARTED", "1/1", "terminate_epoch"),
+                Act(event, "1/1", "terminate"),
+            ),
         )
     yield from _each("interrupt", "interrupt", runs=2)
     for call in ("terminate", "terminate_epoch"):
@@ -259,9 +262,7 @@ def _errors() -> Iterator[Scenario]:
 def _at_our_own_points() -> Iterator[Scenario]:
     def one(event: str, place: str, call: str, runs: int = 1, **more: Any) -> Scenario:
         acts = (Act(event, place, call),)
-        return Scenario(
-            "safe_point", f"{call} in {event} at {place}", acts=acts, runs=runs, **more
-        )
+        return Scenario("safe_point", f"{call} in {event} at {place}", acts=acts, runs=runs, **more)
 
     yield one("OPENED", "0/0", "terminate")
     yield one("OPENED", "0/0", "terminate_epoch")
