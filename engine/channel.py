@@ -165,7 +165,9 @@ class Channel:
                 seen.add(one.key)
         self.plan = tuple(plan)
         steps = () if muted else self.plan
-        self.calls = tuple((s.event.filter and s.event.filter.test, s.call, s) for s in steps)
+        self.calls = tuple(
+            (None if s.event.filter is None else s.event.filter.test, s.call, s) for s in steps
+        )
         self._bare = self.payload == ()
         self._filtered = any(test is not None for test, _, _ in self.calls)
 

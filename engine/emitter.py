@@ -98,10 +98,6 @@ class Emitter(Sender):
                 self.fires[event.name] = event
                 channel = signal.channel(self)
                 channel.counter = counters.get(event.name) or event.counter or channel.counter
-                if channel.counter is not None:
-                    self.state.event_to_attr[event.name] = channel.counter
-                    if not hasattr(self.state, channel.counter):
-                        setattr(self.state, channel.counter, 0)
 
     def has_registered_events(self, event: object) -> bool:
         """Whether an event can be handled and fired here."""

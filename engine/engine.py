@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -106,7 +107,7 @@ class Engine(Loop):
             )
         begin(self, data, max_epochs, max_iters, epoch_length)
         self.should_terminate = self.should_terminate_single_epoch = self.should_interrupt = False
-        self._bind_state()
+        self.bind_state()
         outer = current_engine()
         self.state.reason, self.state.status = None, Status.RUNNING
         self.state.call = self.name if outer is None else outer.state.call
@@ -155,7 +156,13 @@ class Engine(Loop):
 
         Args:
             signums: for example ``signal.SIGTERM``.
+
+        Raises:
+            ValueError: for what is no signal, or one that no process can handle.
         """
+        for signum in signums:
+            if signal.Signals(signum) in (signal.SIGKILL, signal.SIGSTOP):
+                raise ValueError(f"{signal.Signals(signum).name} can't be handled by any process.")
         self._signals.update(signums)
         if self.watch is not None:
             self.watch.listen(signums)
@@ -197,14 +204,3 @@ class Engine(Loop):
             RuntimeError: if this engine is running.
         """
         return load(self, state_dict, strict=strict)
-
-    def _bind_state(self) -> None:
-        """Make the state, which anybody may have assigned, count as this engine does."""
-        counters = {n: c.counter for n, c in self.channels.items() if c.counter is not None}
-        for attribute in counters.values():
-            if not hasattr(self.state, attribute):
-                setattr(self.state, attribute, 0)
-        if getattr(self.state, "stage", None) is None:
-            self.state.stage = self.name
-        self.state.event_to_attr = counters
-        self.state.counts = self.progress.counts

@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import numbers
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = ["Filter", "after", "before", "every", "once", "where"]
 
@@ -69,6 +69,9 @@ class Filter:
     def __invert__(self) -> Filter:
         test = self.test
         return Filter(lambda engine, count: not test(engine, count), f"~{self._inside(_ATOM)}")
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"{self} is neither true nor false; join filters with &, | and ~.")
 
     def __repr__(self) -> str:
         return self._text

@@ -84,8 +84,8 @@ def connections(
         events: the events that the engine can fire, by name.
 
     Raises:
-        HandlerError: for a method whose name nearly is one to connect, but not quite, and for a
-            class method or static method of such a name.
+        HandlerError: for a method whose name nearly is one to connect, but not quite, or begins
+            with ``on_``; and for a class method or static method of such a name.
     """
     points = points_of(role)
     by_method = {name.lower(): name for name in events}
@@ -105,11 +105,17 @@ def connections(
                 f"{type(handler).__name__}.{name} is a point of an engine with a role, but this "
                 f"engine has no name; make it with Engine(…, name={name.split('_')[1]!r})."
             )
-        elif "_" in name and name not in known and get_close_matches(name, known, 1, 0.9):
+        elif name not in known and _looks_like_one(name, known):
             raise HandlerError(
-                f"{type(handler).__name__}.{name} is named almost like an event, and would never "
-                f"be called.{nearest(name, known)} If it is meant as it is, begin its name with _."
+                f"{type(handler).__name__}.{name} is named as if it handled something, but would "
+                f"never be called.{nearest(name, known)} If it is meant as it is, begin its name "
+                f"with _."
             )
+
+
+def _looks_like_one(name: str, known: list[str]) -> bool:
+    """Whether a name is a slip of the pen, or one that another library would call."""
+    return name.startswith("on_") or ("_" in name and bool(get_close_matches(name, known, 1, 0.9)))
 
 
 def _own_methods(handler: Handler) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from .beginning import is_done, is_spent
@@ -100,6 +100,30 @@ class Loop(Emitter):
     def __repr__(self) -> str:
         name = repr(self.name) if self.name else f"of {label(self._process_function)}"
         return f"<Engine {name}: epoch {self.state.epoch}, iteration {self.state.iteration}>"
+
+    def register_events(
+        self,
+        *events: object,
+        event_to_attr: Mapping[Any, str] | None = None,
+        payload: Sequence[str] | None = None,
+    ) -> None:
+        """Make custom events known; see :meth:`.Emitter.register_events`."""
+        super().register_events(*events, event_to_attr=event_to_attr, payload=payload)
+        self.bind_state()
+
+    def bind_state(self) -> None:
+        """Make the state, which anybody may have assigned, count as this engine does."""
+        state, counts = self.state, self.progress.counts
+        attributes = {name: self.channels[name].counter for name in self.fires}
+        for name, attribute in attributes.items():
+            if attribute is None:
+                counts.setdefault(name, 0)
+            elif not hasattr(state, attribute):
+                setattr(state, attribute, 0)
+        state.event_to_attr = {name: one for name, one in attributes.items() if one is not None}
+        state.counts = counts
+        if getattr(state, "stage", None) is None:
+            state.stage = self.name
 
     def count_of(self, event: str) -> int:
         """How often an event fired in this run that no attribute of the state counts."""
@@ -213,9 +237,7 @@ class Loop(Emitter):
                     try:
                         state.output = process(self, state.batch)
                     except BaseException as error:
-                        error.add_note(
-                            f"raised by the process function {label(process)} of {self!r}"
-                        )
+                        error.add_note(f"raised by {label(process)}, the step of {self!r}")
                         raise
                 if completed.calls:
                     self._fire_in_parts(completed)
@@ -419,6 +441,8 @@ class Loop(Emitter):
             return
         stopped = isinstance(error, (KeyboardInterrupt, Signalled))
         state.reason = Reason.SIGNALLED if stopped else Reason.ERROR
+        if not any(repr(self) in note for note in getattr(error, "__notes__", ())):
+            error.add_note(f"in {self!r}")
         undone, progress.recent = progress.recent, []
         channel = self.channels["EXCEPTION_RAISED"]
         self._note(error, self._emit_to_all(channel, {"exception": error}))

@@ -75,9 +75,10 @@ def dump(engine: Engine) -> dict[str, Any]:
         "epoch_seconds": progress.epoch_time.seconds,
         "handlers": {key: handler.state_dict() for key, handler in _stateful(engine).items()},
     }
-    if progress.next is Next.ITERATION_COMPLETED:
-        exact["output"] = _detached(state.output)
-    elif engine.delivering == "ITERATION_COMPLETED":
+    cut = progress.delivered or progress.next is Next.ITERATION_COMPLETED
+    if cut and is_plain(state.output):
+        exact["output"] = _detached(state.output)  # for the receivers that still wait for it
+    if engine.delivering == "ITERATION_COMPLETED":
         exact["epoch_iteration"] += 1
         exact["position"] = engine.source.position
     elif engine.delivering == "EPOCH_COMPLETED":
@@ -182,6 +183,8 @@ def _place(engine: Engine, given: Mapping[str, Any], exact: Mapping[str, Any]) -
         engine.source = Source(1 if within else 0, within or None)
     progress.iteration, progress.epoch, progress.loaded = state.iteration, state.epoch, True
     engine.progress = progress
+    state.output = progress.output
+    engine.bind_state()
 
 
 def _exact_progress(exact: Mapping[str, Any]) -> Progress:

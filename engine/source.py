@@ -63,7 +63,7 @@ class Source:
                 number = (self.position or 0) + 1
                 error.add_note(
                     f"raised by the data, a {type(data).__name__}, "
-                    f"at batch {number} of pass {self.passes}"
+                    f"at batch {number} of pass {self.passes}, behind GET_BATCH_STARTED"
                 )
             if self.iterator is not data:
                 self.iterator = None

@@ -57,7 +57,6 @@ class SignalWatch:
         self.engine = engine
         self.signum: int | None = None
         self._found: dict[int, Any] = {}
-        self._listens = threading.current_thread() is threading.main_thread()
 
     def listen(self, signums: Iterable[int]) -> None:
         """Take over signals.
@@ -65,7 +64,8 @@ class SignalWatch:
         Left be are a SIGINT handler of the user's own, or an ignored SIGINT, and handlers that
         were not installed from Python, since they could not be put back.
         """
-        for signum in signums if self._listens else ():
+        in_main = threading.current_thread() is threading.main_thread()
+        for signum in signums if in_main else ():
             found = signal.getsignal(signum)
             theirs = signum == signal.SIGINT and found is not signal.default_int_handler
             if signum not in self._found and not theirs and found is not None:

@@ -543,3 +543,8 @@ def test_a_handler_does_not_keep_its_engine():
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_method_that_another_library_would_call_is_refused(engine):
+    with pytest.raises(HandlerError, match=r"on_epoch_end is named as if it handled something"):
+        engine.attach(handler_with(started=lambda self, engine: None, on_epoch_end=print))

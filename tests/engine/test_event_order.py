@@ -26,12 +26,12 @@ FOLDER = Path(__file__).parents[1] / "golden"
 
 @pytest.mark.covers("A2")
 @pytest.mark.parametrize("scenario", [*SCENARIOS, *WRITTEN_BY_HAND], ids=str)
-def test_events_fire_in_the_golden_order(scenario: Scenario) -> None:
+def test_events_fire_in_the_golden_order(scenario):
     orders = read((FOLDER / f"{scenario.group}.txt").read_text())
     assert write(order_of(scenario)) == orders[scenario.name]
 
 
-def test_every_golden_order_is_compared() -> None:
+def test_every_golden_order_is_compared():
     written = {
         (path.stem, name) for path in FOLDER.glob("*.txt") for name in read(path.read_text())
     }
@@ -39,7 +39,7 @@ def test_every_golden_order_is_compared() -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_golden_orders_are_what_ignite_and_the_differences_give(group: str) -> None:
+def test_golden_orders_are_what_ignite_and_the_differences_give(group):
     assert (FOLDER / f"{group}.txt").read_text() == golden(group)
 
 

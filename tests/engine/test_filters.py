@@ -274,3 +274,8 @@ def test_a_filter_of_ignite_runs_the_same_iterations_on_both_engines():
     theirs.add_event_handler(event, lambda engine: ran.append(engine.state.iteration))
     theirs.run(COUNTS)
     assert iterations(event) == ran == list(range(21, 100, 7))
+
+
+def test_python_and_or_not_are_refused_since_they_would_drop_a_filter():
+    with pytest.raises(TypeError, match=r"every\(10\) is neither true nor false; join"):
+        _ = every(10) and after(3)

@@ -600,3 +600,14 @@ def test_a_first_parameter_with_a_default_keeps_it(handler, given):
     engine.add_event_handler(Events.STARTED, wrapped)
     engine.run([1])
     assert got == [given]
+
+
+@pytest.mark.covers("A4")
+def test_an_event_that_has_not_fired_yet_has_the_count_zero():
+    engine = Engine(lambda engine, batch: None)
+    engine.register_events("SAVED")
+    assert engine.state.get_event_attrib_value("SAVED") == 0
+    engine.fire_event("SAVED")
+    assert engine.state.get_event_attrib_value("SAVED") == 1
+    engine.run([1])
+    assert engine.state.get_event_attrib_value("SAVED") == 0

@@ -1,10 +1,5 @@
 """A run that was saved at any safe point goes on in a fresh engine as if it had not stopped."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,24 +9,26 @@ from tests.engine.recording import RecordingEngine
 from tests.golden.scenarios import Unsized
 
 DATA = (10, 20, 30, 40)
-Make = Callable[[], RecordingEngine]
 
 
-def saved_at_safe_points(
-    engine: RecordingEngine, data: Any, limits: dict[str, int]
-) -> list[tuple[dict[str, Any], int, int]]:
+def saved_at_safe_points(engine, data, limits):
     """Runs unbroken; the states, with how many events and batches there were by then."""
     saved = []
 
     @engine.on(Events.SAFE_POINT, priority="LOWEST")
-    def save() -> None:
+    def save():
         saved.append((engine.state_dict(), len(engine.order), len(engine.batches)))
 
     engine.run(data, **limits)
     return saved
 
 
-def assert_resumes_everywhere(make: Make, data: Callable[[], Any], limits: dict[str, int]) -> int:
+def assert_resumes_everywhere(make, data, limits):
+    """Saved at each safe point and resumed from it, a run is the unbroken one.
+
+    Returns:
+        how many safe points there were.
+    """
     unbroken = make()
     saved = saved_at_safe_points(unbroken, data(), limits)
     for state, events, batches in saved:
@@ -51,16 +48,14 @@ def assert_resumes_everywhere(make: Make, data: Callable[[], Any], limits: dict[
 @pytest.mark.parametrize("data", [lambda: list(DATA), lambda: Unsized(*DATA)], ids=["sized", "not"])
 @pytest.mark.parametrize("epoch_length", [None, 2, 4, 6])
 @pytest.mark.parametrize("limit", [{"max_epochs": 2}, {"max_iters": 7}], ids=str)
-def test_resuming_at_any_safe_point_gives_the_unbroken_run(
-    data: Callable[[], Any], epoch_length: int | None, limit: dict[str, int]
-) -> None:
+def test_resuming_at_any_safe_point_gives_the_unbroken_run(data, epoch_length, limit):
     limits = {**limit, "epoch_length": epoch_length} if epoch_length else limit
     points = assert_resumes_everywhere(RecordingEngine, data, limits)
     iterations = limit.get("max_iters") or 2 * (epoch_length or 4)
     assert points >= iterations
 
 
-def test_resuming_at_any_safe_point_without_data() -> None:
+def test_resuming_at_any_safe_point_without_data():
     limits = {"max_epochs": 2, "epoch_length": 3}
     assert assert_resumes_everywhere(RecordingEngine, lambda: None, limits) == 6
 
@@ -69,10 +64,8 @@ def test_resuming_at_any_safe_point_without_data() -> None:
 @pytest.mark.parametrize("event", ["GET_BATCH_STARTED", "ITERATION_STARTED", "ITERATION_COMPLETED"])
 @pytest.mark.parametrize("call", ["terminate", "terminate_epoch"])
 @pytest.mark.parametrize("iteration", [1, 3, 4, 6])
-def test_resuming_at_any_safe_point_of_a_run_that_is_cut_short(
-    event: str, call: str, iteration: int
-) -> None:
-    def make() -> RecordingEngine:
+def test_resuming_at_any_safe_point_of_a_run_that_is_cut_short(event, call, iteration):
+    def make():
         engine = RecordingEngine()
         engine.add_event_handler(
             getattr(Events, event)(once=iteration), lambda e: getattr(e, call)()
@@ -82,12 +75,12 @@ def test_resuming_at_any_safe_point_of_a_run_that_is_cut_short(
     assert_resumes_everywhere(make, lambda: list(DATA), {"max_epochs": 2, "epoch_length": 6})
 
 
-def test_a_terminated_epoch_that_skips_epoch_completed_is_over_at_its_safe_point() -> None:
-    def make() -> RecordingEngine:
+def test_a_terminated_epoch_that_skips_epoch_completed_is_over_at_its_safe_point():
+    def make():
         engine = RecordingEngine()
 
         @engine.on(Events.ITERATION_COMPLETED(once=2))
-        def end() -> None:
+        def end():
             engine.terminate_epoch(skip_epoch_completed=True)
 
         return engine
@@ -104,15 +97,10 @@ def test_a_terminated_epoch_that_skips_epoch_completed_is_over_at_its_safe_point
     fresh=st.booleans(),
 )
 def test_a_run_stopped_anywhere_any_number_of_times_is_the_unbroken_run(
-    size: int,
-    sized: bool,
-    epoch_length: int | None,
-    limit: tuple[str, int],
-    stops: list[int],
-    fresh: bool,
-) -> None:
+    size, sized, epoch_length, limit, stops, fresh
+):
     data = list(range(size)) if sized else Unsized(*range(size))
-    limits: dict[str, Any] = {limit[0]: limit[1], "epoch_length": epoch_length}
+    limits = {limit[0]: limit[1], "epoch_length": epoch_length}
     unbroken = RecordingEngine()
     unbroken.run(data, **limits)
 
@@ -138,22 +126,24 @@ def test_a_run_stopped_anywhere_any_number_of_times_is_the_unbroken_run(
     assert batches == unbroken.batches
 
 
-def test_a_state_taken_in_any_handler_of_an_iteration_presents_its_batch_again() -> None:
-    for event in ("GET_BATCH_STARTED", "GET_BATCH_COMPLETED", "ITERATION_STARTED"):
-        engine, saved = RecordingEngine(), []
-        count = 2 if event == "ITERATION_STARTED" else 1
-        engine.add_event_handler(
-            getattr(Events, event)(once=count), lambda e: saved.append(e.state_dict())
-        )
-        engine.run([10, 20, 30])
+@pytest.mark.parametrize(
+    ("event", "count"),
+    [("GET_BATCH_STARTED", 1), ("GET_BATCH_COMPLETED", 1), ("ITERATION_STARTED", 2)],
+)
+def test_a_state_taken_within_an_iteration_presents_its_batch_again(event, count):
+    engine, saved = RecordingEngine(), []
+    engine.add_event_handler(
+        getattr(Events, event)(once=count), lambda e: saved.append(e.state_dict())
+    )
+    engine.run([10, 20, 30])
 
-        resumed = RecordingEngine()
-        resumed.load_state_dict(saved[0])
-        assert resumed.run([10, 20, 30]).iteration == 3, event
-        assert resumed.batches == [20, 30], event
+    resumed = RecordingEngine()
+    resumed.load_state_dict(saved[0])
+    assert resumed.run([10, 20, 30]).iteration == 3
+    assert resumed.batches == [20, 30]
 
 
-def test_a_state_taken_in_a_handler_of_epoch_started_begins_that_epoch_again() -> None:
+def test_a_state_taken_in_a_handler_of_epoch_started_begins_that_epoch_again():
     engine, saved = RecordingEngine(), []
     engine.add_event_handler(Events.EPOCH_STARTED, lambda e: saved.append(e.state_dict()))
     engine.run([10, 20], max_epochs=2)
@@ -167,8 +157,10 @@ def test_a_state_taken_in_a_handler_of_epoch_started_begins_that_epoch_again() -
 
 
 @pytest.mark.parametrize("event", ["ITERATION_COMPLETED", "EPOCH_COMPLETED"])
-def test_a_state_taken_where_ignite_saves_goes_on_behind_that_event(event: str) -> None:
+def test_a_state_taken_where_ignite_saves_goes_on_behind_that_event(event):
     engine, saved = RecordingEngine(), []
+    engine.register_events("METRICS_READY")
+    engine.add_event_handler(event, lambda e: e.fire_event("METRICS_READY"))
     engine.add_event_handler(event, lambda e: saved.append((e.state_dict(), len(e.batches))))
     engine.run([10, 20], max_epochs=2)
 
@@ -181,7 +173,17 @@ def test_a_state_taken_where_ignite_saves_goes_on_behind_that_event(event: str) 
         assert resumed.state.epoch == 2
 
 
-def test_one_shot_data_are_not_skipped_in_the_process_that_walked_them() -> None:
+@pytest.mark.covers("A7")
+def test_a_run_interrupted_where_max_iters_cut_it_goes_on_there_with_a_larger_limit():
+    engine, data = RecordingEngine(), [10, 20, 30, 40]
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.interrupt)
+    assert engine.run(data, max_iters=2).reason == "interrupted"
+    state = engine.run(data, max_iters=3)
+    assert engine.batches == [10, 20, 30]
+    assert (state.epoch, state.reason) == (1, "terminated")
+
+
+def test_one_shot_data_are_not_skipped_in_the_process_that_walked_them():
     engine, data = RecordingEngine(), iter([10, 20, 30])
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), engine.interrupt)
     engine.run(data)
@@ -189,7 +191,7 @@ def test_one_shot_data_are_not_skipped_in_the_process_that_walked_them() -> None
     assert engine.batches == [10, 20, 30]
 
 
-def test_resuming_with_fewer_data_than_were_walked_is_an_error() -> None:
+def test_resuming_with_fewer_data_than_were_walked_is_an_error():
     engine = Engine(lambda engine, batch: None)
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.interrupt)
     engine.run(Unsized(10, 20, 30, 40))
@@ -201,7 +203,7 @@ def test_resuming_with_fewer_data_than_were_walked_is_an_error() -> None:
 
 
 @pytest.mark.covers("A9")
-def test_a_run_that_max_iters_cut_goes_on_within_its_epoch_with_a_larger_limit() -> None:
+def test_a_run_that_max_iters_cut_goes_on_within_its_epoch_with_a_larger_limit():
     unbroken = RecordingEngine()
     unbroken.run(DATA, max_iters=7)
     short = RecordingEngine()

@@ -485,3 +485,9 @@ def test_an_error_in_a_receiver_after_the_cut_presents_the_same_iteration_again(
 
 if __name__ == "__main__":
     print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP, 0])
+def test_what_no_process_can_handle_is_refused_at_once(signum):
+    with pytest.raises(ValueError, match=r"can't be handled|not a valid"):
+        Engine(lambda engine, batch: None).stop_on(signum)
