@@ -176,11 +176,7 @@ class Channel:
     ) -> None:
         """Run the receivers in order; the first error ends the firing and names its receiver."""
         calls = self.calls[start:] if start else self.calls
-        count = 0
-        if self._filtered:
-            count = (
-                self.count(sender) if self.counter is None else getattr(sender.state, self.counter)
-            )
+        count = self.count(sender) if self._filtered else 0
         pending = iter(calls)
         try:
             if self._bare:

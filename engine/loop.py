@@ -331,8 +331,7 @@ class Loop(Emitter):
             self._fire_in_parts(self.channels["EPOCH_COMPLETED"])
         state.times["EPOCH_COMPLETED"] = progress.epoch_time.stop()
         progress.next = Next.TERMINATE if self.should_terminate else Next.EPOCH_STARTED
-        progress.iteration = state.iteration
-        progress.recent.clear()
+        progress.stand(state)
         self._safe_point()
         self.should_terminate_single_epoch = False
         if self.should_terminate:

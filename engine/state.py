@@ -173,8 +173,8 @@ class Progress:
         epoch_iteration: iterations completed in the current epoch.
         delivered: how many receivers of ``next`` have run, where a signal cut in between them.
         counts: how often the events fired that no attribute of the state counts.
-        recent: those of them that fired since the last completed iteration; an error takes
-            them back.
+        recent: those of them that fired since the run last moved on, as behind an iteration;
+            an error takes them back.
         run_time, epoch_time: seconds.
         output: the step's result, loaded for the receivers that still wait for it.
         loaded: whether it comes from a state dict and has not run since.
@@ -193,8 +193,9 @@ class Progress:
     loaded: bool = False
 
     def stand(self, state: State) -> None:
-        """Take the state's numbers as completed; a handler may have set them."""
+        """Take the state's numbers, which a handler may have set, and all counts as final."""
         self.epoch, self.iteration = state.epoch, state.iteration
+        self.recent.clear()
 
     def count(self, event: str) -> None:
         """Count a firing of an event that has its own count."""

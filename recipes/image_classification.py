@@ -177,9 +177,9 @@ def main(
             "test accuracy": f"{accuracy:.2%}",
             "best validation accuracy": f"{best.metrics['val_accuracy']:.2%}, epoch {best.epoch}",
             "time": f"{time.perf_counter() - begun:.1f} s",
-            "files": str(folder.resolve()),
         }
     )
+    print(f"The run's files are in {folder.resolve()}")
 
 
 if __name__ == "__main__":

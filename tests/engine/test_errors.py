@@ -265,6 +265,18 @@ def test_counters_that_handlers_of_exception_raised_move_are_not_taken_back():
     assert engine.state.counts["EXCEPTION_RAISED"] == engine.state.counts["CLOSED"] == 1
 
 
+@pytest.mark.parametrize("event", ["OPENED", "STARTED", "EPOCH_STARTED"])
+def test_counters_moved_by_events_that_are_over_are_not_taken_back(event):
+    engine = RecordingEngine()
+    engine.register_events("READY")
+    engine.add_event_handler(event, lambda e: e.fire_event("READY"))
+    with engine.add_event_handler(Events.ITERATION_STARTED, failing):
+        error_of(engine)
+    assert engine.state.counts["READY"] == 1
+    state = engine.run()
+    assert state.counts["READY"] == engine.events.count(event)
+
+
 def test_an_error_behind_the_iteration_takes_nothing_back():
     engine = Engine(passing)
     engine.add_event_handler(Events.SAFE_POINT, failing)

@@ -61,7 +61,10 @@ def test_resuming_at_any_safe_point_without_data():
 
 
 @pytest.mark.covers("A9")
-@pytest.mark.parametrize("event", ["GET_BATCH_STARTED", "ITERATION_STARTED", "ITERATION_COMPLETED"])
+@pytest.mark.parametrize(
+    "event",
+    ["GET_BATCH_STARTED", "ITERATION_STARTED", "ITERATION_COMPLETED", "EPOCH_COMPLETED"],
+)
 @pytest.mark.parametrize("call", ["terminate", "terminate_epoch"])
 @pytest.mark.parametrize("iteration", [1, 3, 4, 6])
 def test_resuming_at_any_safe_point_of_a_run_that_is_cut_short(event, call, iteration):

@@ -338,6 +338,21 @@ def test_a_finished_run_goes_on_with_a_larger_limit(limit):
     assert engine.events.count("STARTED") == 2
 
 
+def test_one_shot_data_go_on_with_a_larger_limit():
+    engine, data = RecordingEngine(), iter([10, 20, 30, 40])
+    engine.run(data, max_epochs=1, epoch_length=2)
+    engine.run(data, max_epochs=2)
+    assert engine.batches == [10, 20, 30, 40]
+
+
+def test_a_new_run_counts_anew():
+    engine = Engine(lambda engine, batch: engine.fire_event("STEPPED"))
+    engine.register_events("STEPPED")
+    for _ in range(2):
+        state = engine.run([10, 20])
+        assert state.get_event_attrib_value("STEPPED") == 2
+
+
 def test_a_finished_run_needs_its_data_again():
     engine = Engine(lambda engine, batch: None)
     engine.run([10])

@@ -274,6 +274,14 @@ def test_a_finished_run_that_was_loaded_starts_anew_if_its_limits_are_taken_away
     assert resumed.run([10, 20]).iteration == 2
 
 
+def test_a_loaded_run_that_went_on_to_its_end_starts_anew():
+    resumed = RecordingEngine()
+    resumed.load_state_dict(interrupted(Engine(passing), 2).state_dict())
+    resumed.run([10, 20, 30])
+    assert resumed.run([10, 20, 30]).iteration == 3
+    assert resumed.batches == [30, 10, 20, 30]
+
+
 def test_a_state_saved_at_the_last_safe_point_has_only_its_end_before_it():
     engine, saved, resumed = Engine(passing), [], RecordingEngine()
     engine.add_event_handler(Events.SAFE_POINT, lambda e: saved.append(e.state_dict()))

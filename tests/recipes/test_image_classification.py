@@ -34,6 +34,7 @@ def test_it_reaches_98_percent_and_leaves_its_files(tmp_path):
     output = recipe(tmp_path)
     assert float(re.search(r"test accuracy +│ +([\d.]+)%", output).group(1)) >= 98.0
     run = run_of(tmp_path)
+    assert output.endswith(f"The run's files are in {run}\n")
     assert {path.name for path in run.iterdir()} == {"checkpoints", "curves.png", "tensorboard"}
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert any((run / "tensorboard").iterdir())
