@@ -1,18 +1,20 @@
 """Random number generators: seeding them, and taking their state along.
 
-The one file beside the core that needs torch and numpy; the core never imports it.
+It stands beside the core, which never imports it, since it needs torch and numpy.
 """
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["capture", "restore", "seed_all"]
+__all__ = ["capture", "preserved", "restore", "seed_all"]
 
 
 def seed_all(seed: int | None = None, *, deterministic: bool = False) -> int:
@@ -84,3 +86,21 @@ def restore(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def preserved() -> Generator[None, None, None]:
+    """Leave the generators behind a ``with`` block as they were before it.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> with preserved():
+        ...     inside = torch.rand(1)
+        >>> torch.equal(inside, torch.rand(1))
+        True
+    """
+    before = capture()
+    try:
+        yield
+    finally:
+        restore(before)

@@ -9,13 +9,14 @@ __all__ = ["readable", "scalars_of"]
 
 
 def scalars_of(values: Mapping[str, Any]) -> dict[str, float]:
-    """Those of the values that are single numbers, tensors and arrays of one number included.
+    """Those of the values that are single real numbers, in a tensor or array or not.
 
     Example:
         >>> scalars_of({"loss": 1, "name": "run", "confusion": [[1, 0], [0, 1]]})
         {'loss': 1.0}
     """
-    return {name: float(value) for name, value in values.items() if _is_scalar(value)}
+    numbers = {name: _number(value) for name, value in values.items()}
+    return {name: float(number) for name, number in numbers.items() if number is not None}
 
 
 def readable(value: Any) -> str:
@@ -27,10 +28,15 @@ def readable(value: Any) -> str:
     """
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} {readable(one)}" for key, one in value.items()) + "}"
-    if _is_scalar(value) and not isinstance(value, int):
-        return f"{float(value):.4f}"
-    return str(value)
+    number = _number(value)
+    return (
+        f"{number:.4f}" if isinstance(number, float) else str(value if number is None else number)
+    )
 
 
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0
+def _number(value: Any) -> float | int | None:
+    """The one real number that a value is or holds."""
+    if hasattr(value, "ndim"):  # a tensor or an array
+        count = value.numel() if hasattr(value, "numel") else value.size
+        value = value.item() if count == 1 else None
+    return value if isinstance(value, (int, float)) else None

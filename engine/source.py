@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from .errors import DataError
@@ -26,15 +27,18 @@ class Source:
         passes: iterators made over data so far; the order of shuffled data follows it.
         position: batches taken in the current pass, the batch in hand included; ``None`` while no
             pass is under way.
+        preserving: a context in which an iterator is walked up to its position again; a resumed
+            run keeps its random numbers out of that.
     """
 
-    __slots__ = ("_walked", "in_hand", "iterator", "passes", "position")
+    __slots__ = ("_walked", "in_hand", "iterator", "passes", "position", "preserving")
 
     def __init__(self, passes: int = 0, position: int | None = None) -> None:
         self.iterator: Iterator[Any] | None = None
         self.in_hand: Any = NOTHING
         self.passes = passes
         self.position = position
+        self.preserving: Callable[[], AbstractContextManager[None]] = nullcontext
         self._walked: Any = None  # one-shot data that stand at the position already
 
     @property
@@ -78,7 +82,8 @@ class Source:
         if self.position is None or data is None:
             self.restart(data)
         else:
-            self.iterator = self._skip(data, self.position)
+            with self.preserving():
+                self.iterator = self._skip(data, self.position)
 
     def restart(self, data: Any) -> None:
         """Begin a new pass."""

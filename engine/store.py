@@ -12,8 +12,10 @@ import json
 import os
 import platform
 import shutil
+import warnings
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from .errors import StateError
 __all__ = ["CheckpointStore", "Manifest"]
 
 _FORMAT = 1
+_PRIMITIVES = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
 
 
@@ -39,6 +42,7 @@ class Manifest:
     Attributes:
         run: the identity of the run that wrote it; a run takes away no other's.
         iteration, epoch: where the run stood.
+        number: how many were saved in the directory before it; clocks may be set back.
         metrics: its scalar metrics then.
         score: the value that checkpoints are compared by, more being better; ``None`` for none.
         files: size in bytes and SHA-256 digest, by file name.
@@ -49,6 +53,7 @@ class Manifest:
     run: str
     iteration: int
     epoch: int
+    number: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     score: float | None = None
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -90,21 +95,23 @@ class CheckpointStore:
 
         Raises:
             OSError: if the disk does not take it.
+            TypeError: if the state holds anything but tensors and primitives.
         """
+        _check_plain(state, "state")
         self.directory.mkdir(parents=True, exist_ok=True)
-        place = self._free_place(manifest.iteration)
-        beside = self.directory / f".{place.name}.{os.getpid()}.part"
-        shutil.rmtree(beside, ignore_errors=True)
+        self._sweep()
+        number = 1 + max((known.number for _, known in self), default=-1)
+        beside = self._beside(f"{manifest.iteration:08d}")
         try:
             beside.mkdir()
             save_model(model, str(beside / _MODEL))
             torch.save(dict(state), beside / _STATE)
             files = {name: _measure(beside / name) for name in (_MODEL, _STATE)}
-            said = json.dumps({**asdict(manifest), "files": files}, indent=2)
+            said = json.dumps(asdict(replace(manifest, number=number, files=files)), indent=2)
             (beside / _MANIFEST).write_text(said)
             for path in (*beside.iterdir(), beside):
                 _make_durable(path)
-            beside.rename(place)
+            place = self._put(beside, manifest.iteration)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -127,9 +134,14 @@ class CheckpointStore:
         """Read the weights of a checkpoint into a model.
 
         Raises:
-            RuntimeError: if names or shapes differ; torch lists them.
+            StateError: if names or shapes differ; the model is as it was then.
         """
-        load_model(model, str(path / _MODEL))
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        try:
+            load_model(model, str(path / _MODEL))
+        except RuntimeError as error:
+            model.load_state_dict(before)
+            raise StateError(f"{path} does not fit the model. {error}") from error
 
     def manifest(self, path: Path) -> Manifest:
         """Read the manifest of a checkpoint, and check the sizes of its files.
@@ -150,12 +162,17 @@ class CheckpointStore:
         return manifest
 
     def __iter__(self) -> Iterator[tuple[Path, Manifest]]:
-        """The whole checkpoints of the directory, from the first to the last iteration."""
-        for path in sorted(self.directory.glob("[0-9]*")):
+        """The whole checkpoints of the directory, from the first to the last that was saved.
+
+        Others are passed over with a warning.
+        """
+        found = []
+        for path in self.directory.glob("[0-9]*"):
             try:
-                yield path, self.manifest(path)
-            except StateError:
-                continue
+                found.append((path, self.manifest(path)))
+            except StateError as error:
+                warnings.warn(f"passed over: {error}", RuntimeWarning, stacklevel=2)
+        yield from sorted(found, key=lambda pair: pair[1].number)
 
     def prune(self, run: str, *, last: int, best: int) -> None:
         """Take away this run's checkpoints, but for the last and the best.
@@ -171,16 +188,57 @@ class CheckpointStore:
         kept = {path for path, _ in (*own[max(len(own) - last, 0) :], *scored[:best])}
         for path, _ in own:
             if path not in kept:
-                shutil.rmtree(path)
+                beside = self._beside(path.name)
+                path.rename(beside)  # a kill in the midst of it leaves nothing that looks whole
+                shutil.rmtree(beside)
 
-    def _free_place(self, iteration: int) -> Path:
-        """A name of its own: a run that went on from before may be here for the second time."""
-        place = self.directory / f"{iteration:08d}"
-        number = 1
-        while place.exists():
+    def _put(self, beside: Path, iteration: int) -> Path:
+        """Rename to a name of its own: a run that was resumed may be here for the second time."""
+        place, number = self.directory / f"{iteration:08d}", 1
+        while True:
+            try:
+                return beside.rename(place)
+            except OSError:
+                if not place.exists():
+                    raise
             number += 1
             place = self.directory / f"{iteration:08d}-{number}"
-        return place
+
+    def _beside(self, name: str) -> Path:
+        return self.directory / f".{name}.{os.getpid()}.part"
+
+    def _sweep(self) -> None:
+        """Take away what killed processes left, and this one where a save failed."""
+        for path in self.directory.glob(".*.part"):
+            pid = int(path.name.split(".")[-2])
+            if pid == os.getpid() or not _is_alive(pid):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_plain(value: object, where: str) -> None:
+    """Refuse what could be saved, but not be loaded without running code."""
+    if isinstance(value, Mapping) and type(value) in (dict, OrderedDict, Counter):
+        for key, one in value.items():
+            _check_plain(key, f"a key of {where}")
+            _check_plain(one, f"{where}[{key!r}]")
+    elif type(value) in (list, tuple, set, torch.Size):
+        for number, one in enumerate(value):  # type: ignore[arg-type]
+            _check_plain(one, f"{where}[{number}]")
+    elif not (value is None or isinstance(value, torch.Tensor) or type(value) in _PRIMITIVES):
+        raise TypeError(
+            f"{where} is a {type(value).__module__}.{type(value).__qualname__}; a checkpoint "
+            f"holds tensors and primitives only, so convert it in state_dict()."
+        )
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _measure(path: Path) -> tuple[int, str]:

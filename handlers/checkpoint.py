@@ -140,7 +140,8 @@ class Checkpoint(Handler):
 
         Args:
             engine: the engine that this is attached to.
-            which: the last one, the best, or the path of one.
+            which: the one that was saved last, the best of the same run, or the path or name of
+                one.
 
         Returns:
             the checkpoint's directory; ``None`` if there is none, and then nothing was changed.
@@ -148,24 +149,25 @@ class Checkpoint(Handler):
         Raises:
             StateError: if the checkpoint does not fit what is there.
         """
-        path = Path(which) if which not in ("last", "best") else self._find(which)
+        path = self._find(which, runs=None)
         if path is None:
             return None
         manifest, state = self.store.manifest(path), self.store.load_state(path)
         given, saved = sorted(self.others), sorted(state["others"])
         if given != saved:
             raise StateError(f"{path} holds {saved} besides model and engine, not {given}.")
-        engine.load_state_dict(state["engine"])
         self.store.load_weights(path, self.model)
+        engine.load_state_dict(state["engine"])
         for key, other in self.others.items():
             other.load_state_dict(state["others"][key])
         engine.state.metrics.update(manifest.metrics)
+        engine.source.preserving = random.preserved
         random.restore(state["random"])
         self.run = manifest.run
         return path
 
     def load_weights(self, which: Literal["last", "best"] | str | Path = "best") -> Manifest:
-        """Load the weights of a checkpoint into the model, and nothing else.
+        """Load the weights of a checkpoint of this run into the model, and nothing else.
 
         Returns:
             what the checkpoint says of itself.
@@ -173,26 +175,30 @@ class Checkpoint(Handler):
         Raises:
             StateError: if there is no such checkpoint.
         """
-        path = Path(which) if which not in ("last", "best") else self._find(which)
+        path = self._find(which, runs=self.run)
         if path is None:
-            raise StateError(f"there is no {which} checkpoint in {self.store.directory}.")
+            raise StateError(f"this run has no {which} checkpoint in {self.store.directory}.")
         self.store.load_weights(path, self.model)
         return self.store.manifest(path)
 
-    def _find(self, which: object) -> Path | None:
-        """The last checkpoint, or the one with the best score."""
-        found = [
-            (manifest.iteration if which == "last" else manifest.score, path)
-            for path, manifest in self.store
-        ]
-        ranked = [(rank, path) for rank, path in found if rank is not None]
-        return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
+    def _find(self, which: str | Path, runs: str | None) -> Path | None:
+        """The last checkpoint, the best one of its run, or the one of a name."""
+        if which not in ("last", "best"):
+            return Path(which) if Path(which).exists() else self.store.directory / which
+        found = [pair for pair in self.store if runs in (None, pair[1].run)]
+        if not found or which == "last":
+            return found[-1][0] if found else None
+        run = found[-1][1].run
+        scored = [(m.score, path) for path, m in found if m.run == run and m.score is not None]
+        return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
     def _mark(self, engine: Engine) -> None:
         self._due = True
         if self.metric is None:
             return
         metrics = scalars_of(engine.state.metrics)
+        if not metrics:  # before the first evaluation
+            return
         if self.metric not in metrics:
             raise KeyError(
                 f"the best checkpoint goes by metric {self.metric!r}, but there are only "

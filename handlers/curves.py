@@ -88,6 +88,8 @@ class Curves(Handler):
             for name in names:
                 if name in self.values:
                     axis.plot(*zip(*self.values[name], strict=True), label=name, marker=".")
+            if _spans_decades([v for name in names for _, v in self.values.get(name, [])]):
+                axis.set_yscale("log")
             axis.set_title(title, loc="left", fontsize=10)
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
@@ -111,3 +113,8 @@ class Curves(Handler):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set the curves."""
         self.values = {name: list(points) for name, points in state["values"].items()}
+
+
+def _spans_decades(values: list[float]) -> bool:
+    """Whether a logarithmic axis shows more of them."""
+    return bool(values) and min(values) > 0 and max(values) > 50 * min(values)

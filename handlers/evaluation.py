@@ -61,6 +61,7 @@ class Evaluation(Handler):
     def _evaluate(self, engine: Engine) -> None:
         state = self.evaluator.state
         state.max_epochs = state.max_iters = None  # a new run, even after one that failed
+        state.metrics.clear()  # what this one does not measure is not known
         self.evaluator.run(self.data)
         for key, value in state.metrics.items():
             engine.state.metrics[self.prefix + key] = value

@@ -20,7 +20,7 @@ _EVENTS = {"epoch": Events.EPOCH_COMPLETED, "iteration": Events.ITERATION_COMPLE
 class LRSchedule(Handler):
     """Steps a scheduler of ``torch.optim.lr_scheduler`` after each epoch or iteration.
 
-    It runs behind evaluation and logging, so that what is logged is the rate that was used.
+    It runs behind what logs on the same event, which so sees the rate that was used.
 
     Args:
         scheduler: the scheduler, bound to its optimizer.

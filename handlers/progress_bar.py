@@ -78,10 +78,11 @@ class ProgressBar(Handler):
                 transient=True,
             )
             self._progress.start()
-        self._tasks[id(engine)] = self._progress.add_task(engine.name or "engine", shown="")
+        self._tasks[id(engine)] = self._progress.add_task("", shown="")
+        self.epoch_started(engine)
 
     def epoch_started(self, engine: Engine) -> None:
-        """Set the bar back."""
+        """Say which epoch it is, and set the bar to where that stands."""
         task = self._tasks.get(id(engine))
         if self._progress is None or task is None:
             return
@@ -90,6 +91,7 @@ class ProgressBar(Handler):
         self._progress.reset(
             task,
             total=state.epoch_length,
+            completed=engine.progress.epoch_iteration % (state.epoch_length or 1),
             description=f"{engine.name or 'engine'} [{state.epoch}{epochs}]",
         )
 

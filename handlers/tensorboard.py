@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,26 +56,28 @@ class TensorBoard(Handler):
         self.output = output
         self.when = when
         self.optimizer = optimizer
-        self.writer: SummaryWriter | None = None
+        self._writers: dict[int, SummaryWriter] = {}  # of the engines that run, by identity
 
     def on_register(self, engine: Engine) -> None:
         """Write scalars when asked for."""
         engine.add_event_handler(self.when, self._write_output, priority=self.priority)
 
     def opened(self, engine: Engine) -> None:
-        """Open the files."""
+        """Open a file of its own for this call."""
         again = engine.state.iteration + 1 if engine.state.iteration else None
-        self.writer = SummaryWriter(str(self.folder), purge_step=again)
+        suffix = f".{uuid.uuid4().hex[:8]}"  # else two files of one second are one
+        writer = SummaryWriter(str(self.folder), purge_step=again, filename_suffix=suffix)
+        self._writers[id(engine)] = writer
 
     def epoch_completed(self, engine: Engine) -> None:
         """Write the metrics."""
         self._write(engine, engine.state.metrics)
 
     def closed(self, engine: Engine) -> None:
-        """Close the files."""
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+        """Close the file."""
+        writer = self._writers.pop(id(engine), None)
+        if writer is not None:
+            writer.close()
 
     def _write_output(self, engine: Engine) -> None:
         scalars = dict(self.output(engine.state.output)) if self.output else {}
@@ -83,8 +86,8 @@ class TensorBoard(Handler):
         self._write(engine, scalars)
 
     def _write(self, engine: Engine, scalars: Mapping[str, Any]) -> None:
-        if self.writer is None:
+        writer = self._writers.get(id(engine))
+        if writer is None:  # fired outside of a run
             return
         for key, value in scalars_of(scalars).items():
-            name = f"{engine.name or 'engine'}/{key}"
-            self.writer.add_scalar(name, value, engine.state.iteration)
+            writer.add_scalar(f"{engine.name or 'engine'}/{key}", value, engine.state.iteration)

@@ -10,7 +10,11 @@ goes on from the last checkpoint.
 
 from __future__ import annotations
 
+import json
+import signal
 import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from footplate import Engine
+from footplate import Engine, Signalled
 from footplate.engine.random import seed_all
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.console import Console
@@ -103,12 +107,74 @@ def evaluator_of(model: nn.Module, name: str) -> Engine:
     return evaluator
 
 
-def run_folder(folder: Path, resume: bool) -> Path:
-    """The folder of this run: the latest one there if it resumes, else a new one, named by time."""
-    latest = max(folder.glob("2*"), default=None)
-    if resume and latest is not None:
-        return latest
-    return folder / time.strftime("%Y%m%d-%H%M%S")
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a run is made with; kept in its folder, so that it is resumed with the same."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    dropout: float
+    seed: int
+
+
+def new_folder(runs: Path, options: Options) -> Path:
+    """A folder for a new run, named by time, with the run's options in it."""
+    name = time.strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        folder = runs / f"{name}{suffix}"
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            (folder / "options.json").write_text(json.dumps(asdict(options), indent=2))
+            return folder
+    raise FileExistsError(f"there are too many runs named {name} in {runs}.")
+
+
+def train(options: Options, folder: Path, *, resume: bool) -> dict[str, str]:
+    """Train, test the best weights, and return what came out, as text by name."""
+    seed_all(options.seed)
+    train, val, test = digits(options.seed)
+    sampler: DistributedSampler[Batch] = DistributedSampler(train, 1, 0, seed=options.seed)
+    train_loader = DataLoader(train, options.batch_size, sampler=sampler)
+    val_loader, test_loader = DataLoader(val, 256), DataLoader(test, 256)
+
+    model = network(options.dropout)
+    decay = options.weight_decay
+    optimizer = torch.optim.AdamW(model.parameters(), options.lr, weight_decay=decay)
+    steps = options.epochs * len(train_loader)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    trainer, evaluator = trainer_of(model, optimizer), evaluator_of(model, "val")
+
+    def batch_loss(loss: Tensor) -> dict[str, Tensor]:
+        return {"batch_loss": loss}
+
+    panels = {
+        "loss": ["loss", "val_loss"],
+        "validation accuracy": ["val_accuracy"],
+        "learning rate": ["lr"],
+    }
+    trainer.attach(SamplerSeed())
+    trainer.attach(Metrics({"loss": Average()}))
+    trainer.attach(Evaluation(evaluator, val_loader))
+    trainer.attach(LRSchedule(cosine, "iteration"))
+    trainer.attach(Console())
+    trainer.attach(ProgressBar(metrics=["val_accuracy"]))
+    trainer.attach(TensorBoard(folder / "tensorboard", output=batch_loss, optimizer=optimizer))
+    trainer.attach(Curves(folder / "curves.png", panels=panels, optimizer=optimizer))
+    saved = {"optimizer": optimizer}
+    checkpoint = Checkpoint(folder / "checkpoints", model, saved, best=1, metric="val_accuracy")
+    trainer.attach(checkpoint)
+    if resume:
+        print(f"resuming from {checkpoint.resume(trainer) or 'the start: no checkpoint yet'}")
+    trainer.run(train_loader, max_epochs=options.epochs)
+
+    best = checkpoint.load_weights("best")
+    accuracy = evaluator_of(model, "test").run(test_loader).metrics["accuracy"]
+    return {
+        "test accuracy": f"{accuracy:.2%}",
+        "best validation accuracy": f"{best.metrics['val_accuracy']:.2%}, epoch {best.epoch}",
+    }
 
 
 def show(results: dict[str, str]) -> None:
@@ -119,67 +185,47 @@ def show(results: dict[str, str]) -> None:
     Terminal().print(table)
 
 
+def said(context: typer.Context, name: str) -> bool:
+    """Whether an option was given on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def main(
+    context: typer.Context,
     folder: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs/digits"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 12,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 64,
     lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 3e-3,
     weight_decay: Annotated[float, typer.Option(min=0, help="Decay of the weights.")] = 1e-2,
     dropout: Annotated[float, typer.Option(min=0, max=1, help="Share of units left out.")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="Splits, weights and order follow it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="For data and weights.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run.")] = False,
 ) -> None:
     """Train a small network on scikit-learn's handwritten digits."""
     begun = time.perf_counter()
-    folder = run_folder(folder, resume)
-    seed_all(seed)
-    train, val, test = digits(seed)
-    sampler: DistributedSampler[Batch] = DistributedSampler(train, 1, 0, seed=seed)
-    train_loader = DataLoader(train, batch_size, sampler=sampler)
-    val_loader, test_loader = DataLoader(val, 256), DataLoader(test, 256)
-
-    model = network(dropout)
-    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=weight_decay)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(train_loader))
-    trainer, evaluator = trainer_of(model, optimizer), evaluator_of(model, "val")
-
-    trainer.attach(SamplerSeed())
-    trainer.attach(Metrics({"loss": Average()}))
-    trainer.attach(Evaluation(evaluator, val_loader))
-    trainer.attach(LRSchedule(cosine, "iteration"))
-    trainer.attach(Console(optimizer=optimizer))
-    trainer.attach(ProgressBar(metrics=["loss", "val_accuracy"]))
-    trainer.attach(TensorBoard(folder / "tensorboard", output=lambda x: {"loss": x}))
-    panels = {
-        "loss": ["loss", "val_loss"],
-        "validation accuracy": ["val_accuracy"],
-        "learning rate": ["lr"],
-    }
-    trainer.attach(Curves(folder / "curves.png", panels=panels, optimizer=optimizer))
-    checkpoint = trainer.attach(
-        Checkpoint(
-            folder / "checkpoints",
-            model,
-            {"optimizer": optimizer},
-            best=1,
-            metric="val_accuracy",
-        )
+    options = Options(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        dropout=dropout,
+        seed=seed,
     )
-
-    if resume:
-        print(f"resuming from {checkpoint.resume(trainer) or 'the start: no checkpoint yet'}")
-    trainer.run(train_loader, max_epochs=epochs)
-
-    best = checkpoint.load_weights("best")
-    accuracy = evaluator_of(model, "test").run(test_loader).metrics["accuracy"]
-    show(
-        {
-            "test accuracy": f"{accuracy:.2%}",
-            "best validation accuracy": f"{best.metrics['val_accuracy']:.2%}, epoch {best.epoch}",
-            "time": f"{time.perf_counter() - begun:.1f} s",
-        }
-    )
-    print(f"The run's files are in {folder.resolve()}")
+    last = max(folder.glob("2*/options.json"), default=None) if resume else None
+    if last is not None:
+        if given := [name for name in asdict(options) if said(context, name)]:
+            raise typer.BadParameter(f"--resume keeps the run's options; leave out {given}.")
+        options = Options(**json.loads(last.read_text()))
+    run = new_folder(folder, options) if last is None else last.parent
+    try:
+        results = train(options, run, resume=resume)
+    except (KeyboardInterrupt, Signalled) as stop:
+        print(f"stopped; the run is saved in {run.resolve()}, and --resume goes on with it")
+        number = stop.signum if isinstance(stop, Signalled) else signal.SIGINT
+        raise typer.Exit(128 + number) from None
+    show({**results, "time": f"{time.perf_counter() - begun:.1f} s"})
+    print(f"The run's files are in {run.resolve()}")
 
 
 if __name__ == "__main__":

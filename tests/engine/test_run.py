@@ -158,6 +158,7 @@ def test_a_handler_may_set_new_data_when_one_shot_data_end():
     engine.add_event_handler(Events.DATALOADER_STOP_ITERATION, lambda e: e.set_data(iter([30, 40])))
     engine.run(iter([10, 20]), epoch_length=4)
     assert engine.batches == [10, 20, 30, 40]
+    assert engine.source.passes == 2
 
 
 @pytest.mark.covers("A1")

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, DistributedSampler
 
 from footplate import Engine, Events
 from footplate.engine.errors import StateError
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.early_stopping import EarlyStopping
+from footplate.handlers.sampler_seed import SamplerSeed
 
 
 class Run:
@@ -112,7 +114,8 @@ def test_broken_checkpoints_are_passed_over_and_nothing_is_no_error(tmp_path):
     (tmp_path / "00000015" / "state.pt").write_bytes(b"short")
     (tmp_path / "00000099").mkdir()
     other = Run(tmp_path)
-    assert other.checkpoint.resume(other.trainer).name == "00000010"
+    with pytest.warns(RuntimeWarning, match=r"passed over: .*(state.pt has 5 bytes|00000099)"):
+        assert other.checkpoint.resume(other.trainer).name == "00000010"
 
 
 def test_a_flipped_bit_is_found(tmp_path):
@@ -187,6 +190,66 @@ def test_the_metric_must_be_there_when_a_save_is_due(tmp_path):
 def test_nonsense_is_refused(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         Checkpoint(tmp_path, torch.nn.Linear(1, 1), **options)
+
+
+def test_after_the_best_was_resumed_the_new_branch_is_what_is_last(tmp_path):
+    first = Run(tmp_path, best=1, metric="score")
+    first.trainer.run(first.data, max_epochs=4)
+    second = Run(tmp_path, best=1, metric="score")
+    assert second.checkpoint.resume(second.trainer, "best").name == "00000010"
+    second.trainer.on(Events.ITERATION_STARTED(once=17))(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        second.trainer.run(second.data)
+    assert names(tmp_path) == ["00000010", "00000015"]
+    third = Run(tmp_path)
+    assert third.checkpoint.resume(third.trainer).name == "00000015"
+
+
+def test_the_checkpoint_that_was_saved_last_is_the_last_whatever_its_iteration(tmp_path):
+    first, second = Run(tmp_path), Run(tmp_path)
+    first.trainer.run(first.data, max_epochs=2)
+    second.trainer.run(second.data, max_epochs=1)
+    third = Run(tmp_path)
+    assert third.checkpoint.resume(third.trainer).name == "00000005"
+    assert first.checkpoint.load_weights("last").iteration == 10  # of the same run alone
+
+
+def test_a_checkpoint_can_be_named(tmp_path):
+    run, other = Run(tmp_path, last=2), Run(tmp_path)
+    run.trainer.run(run.data, max_epochs=2)
+    assert other.checkpoint.resume(other.trainer, "00000005").name == "00000005"
+
+
+def test_another_model_is_refused_and_nothing_is_changed(tmp_path):
+    run, other = Run(tmp_path), Run(tmp_path)
+    run.trainer.run(run.data)
+    other.checkpoint.model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(3, 1))
+    before = [value.clone() for value in other.checkpoint.model.state_dict().values()]
+    with pytest.raises(StateError, match="does not fit the model"):
+        other.checkpoint.resume(other.trainer)
+    assert same(list(other.checkpoint.model.state_dict().values()), before)
+    assert other.trainer.state.iteration == 0
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_random_numbers_go_on_in_the_midst_of_a_loader(tmp_path, cut):
+    def made(folder: Path) -> Run:
+        run = Run(folder, when=Events.ITERATION_COMPLETED(once=cut))
+        sampler = DistributedSampler(run.data, num_replicas=1, rank=0)
+        run.data = DataLoader(run.data, sampler=sampler, batch_size=None)
+        run.trainer.attach(SamplerSeed())
+        return run
+
+    whole = made(tmp_path / "whole")
+    whole.trainer.run(whole.data, max_epochs=3)
+    first = made(tmp_path / "cut")
+    first.trainer.on(Events.ITERATION_STARTED(once=cut + 1))(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        first.trainer.run(first.data, max_epochs=3)
+    second = made(tmp_path / "cut")
+    second.checkpoint.resume(second.trainer)
+    second.trainer.run(second.data)
+    assert same(second.weights(), whole.weights())
 
 
 STOPPED = """

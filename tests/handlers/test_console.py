@@ -8,6 +8,7 @@ import torch
 
 from footplate import Engine, Events
 from footplate.handlers.console import Console
+from footplate.handlers.evaluation import Evaluation
 
 
 def test_a_line_says_where_the_run_stands_and_what_was_measured():
@@ -25,8 +26,9 @@ def test_a_line_says_where_the_run_stands_and_what_was_measured():
 
 def test_it_prints_behind_evaluation():
     out = io.StringIO()
-    engine = Engine(lambda engine, batch: None)
+    engine, evaluator = (Engine(lambda engine, batch: None) for _ in range(2))
+    evaluator.on(Events.EPOCH_COMPLETED)(lambda e: e.state.metrics.update(fresh=7))
     engine.attach(Console(stream=out))
-    engine.on(Events.EPOCH_COMPLETED)(lambda e: e.state.metrics.update(fresh=e.state.epoch))
+    engine.attach(Evaluation(evaluator, [0]))
     engine.run([0])
-    assert out.getvalue() == "engine  epoch 1/1  iteration 1  fresh 1\n"
+    assert out.getvalue() == "engine  epoch 1/1  iteration 1  val_fresh 7\n"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
-from footplate import Engine
+from footplate import Engine, Events
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.progress_bar import ProgressBar
 
@@ -44,9 +45,19 @@ def test_a_run_that_raised_leaves_the_terminal_to_the_next():
     trainer = Engine(lambda engine, batch: 1 // batch)
     trainer.attach(bar)
     for _ in range(2):
-        try:
+        with pytest.raises(ZeroDivisionError):
             trainer.run([1, 0])
-        except ZeroDivisionError:
-            continue
-    assert bar._progress is None
-    assert out.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in out.getvalue()
+    shown, hidden = "\x1b[?25h", "\x1b[?25l"
+    assert out.getvalue().rindex(shown) > out.getvalue().rindex(hidden)
+
+
+def test_a_resumed_run_shows_its_epoch_at_once():
+    first = Engine(lambda engine, batch: None)
+    first.on(Events.ITERATION_COMPLETED(once=5))(lambda engine: engine.interrupt())
+    first.run(range(4), max_epochs=2)
+    bar, out = bars(terminal=True)
+    second = Engine(lambda engine, batch: None, name="train")
+    second.attach(bar)
+    second.load_state_dict(first.state_dict())
+    second.run(range(4))
+    assert "train [2/2]" in out.getvalue()

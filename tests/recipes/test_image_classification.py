@@ -35,7 +35,8 @@ def test_it_reaches_98_percent_and_leaves_its_files(tmp_path):
     assert float(re.search(r"test accuracy +│ +([\d.]+)%", output).group(1)) >= 98.0
     run = run_of(tmp_path)
     assert output.endswith(f"The run's files are in {run}\n")
-    assert {path.name for path in run.iterdir()} == {"checkpoints", "curves.png", "tensorboard"}
+    files = {"checkpoints", "curves.png", "options.json", "tensorboard"}
+    assert {path.name for path in run.iterdir()} == files
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert any((run / "tensorboard").iterdir())
     scores = [
@@ -45,38 +46,62 @@ def test_it_reaches_98_percent_and_leaves_its_files(tmp_path):
     assert max(scores) > 0.97
 
 
-def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
-    options = ["--epochs", "3"]
-    recipe(tmp_path / "whole", *options)
+def last_of(folder: Path) -> tuple[str, dict]:
+    """The digest of the weights and the optimizer's state after three epochs."""
+    saved = run_of(folder) / "checkpoints" / "00000060"
+    manifest = json.loads((saved / "manifest.json").read_text())
+    state = torch.load(saved / "state.pt", weights_only=True)["others"]["optimizer"]["state"]
+    return manifest["files"]["model.safetensors"][1], state
 
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken")
+    recipe(folder, "--epochs", "3")
+    return folder
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, unbroken, signum):
     process = subprocess.Popen(
-        [*RECIPE, "--folder", str(tmp_path / "cut"), *options], stdout=subprocess.PIPE, text=True
+        [*RECIPE, "--folder", str(tmp_path), "--epochs", "3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout.readline().startswith("train  epoch 1/3")
-        deadline = time.monotonic() + 30  # the epoch's checkpoint is written behind the line
-        while not list((tmp_path / "cut").glob("*/checkpoints/0*")):
+        deadline = time.monotonic() + 60  # the epoch's checkpoint is written behind the line
+        while not list(tmp_path.glob("*/checkpoints/0*")):
             assert time.monotonic() < deadline
             time.sleep(0.005)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-    resumed = recipe(tmp_path / "cut", "--resume", *options)
-    assert "resuming from" in resumed
+        process.send_signal(signum)
+        out, err = process.communicate()
+    if signum != signal.SIGKILL:
+        assert process.returncode == 128 + signum, err
+        assert "--resume goes on with it" in out
+        assert "Traceback" not in err
+    assert "resuming from" in recipe(tmp_path, "--resume")
 
-    weights = [
-        torch.load(run_of(tmp_path / name) / "checkpoints" / "00000060" / "state.pt")["others"]
-        for name in ("whole", "cut")
-    ]
-    digests = [
-        json.loads(
-            (run_of(tmp_path / name) / "checkpoints" / "00000060" / "manifest.json").read_text()
-        )["files"]["model.safetensors"]
-        for name in ("whole", "cut")
-    ]
-    assert digests[0] == digests[1]
-    assert str(weights[0]) == str(weights[1])
+    (digest, state), (expected, expected_state) = last_of(tmp_path), last_of(unbroken)
+    assert digest == expected
+    for number, values in expected_state.items():
+        assert all(torch.equal(state[number][name], value) for name, value in values.items())
+
+
+def test_a_run_is_resumed_with_its_own_options_and_no_others(tmp_path):
+    recipe(tmp_path, "--epochs", "1", "--batch-size", "512")
+    refused = subprocess.run(
+        [*RECIPE, "--folder", str(tmp_path), "--resume", "--seed", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "seed" in refused.stderr
+    assert "epoch 1" in recipe(tmp_path, "--resume")
+    assert json.loads((run_of(tmp_path) / "options.json").read_text())["batch_size"] == 512
 
 
 def test_its_options_are_explained():
