@@ -1,4 +1,4 @@
-"""The minimal engine: events, filters, bus, state, loop. Nothing in here imports torch."""
+"""The minimal engine: events, filters, bus, state, loop. None of the names here loads torch."""
 
 from .bus import Bus, EventSignal
 from .engine import Engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from .errors import DataError, StateError
@@ -41,11 +42,7 @@ def begin(
         ValueError: for limits that contradict each other or the state.
         DataError: for data that are empty or missing.
     """
-    if data is not None and not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
-        raise TypeError(
-            f"data is a {type(data).__name__}, which can't be iterated over; "
-            f"give a DataLoader, a list, a generator, or nothing together with epoch_length."
-        )
+    check_data(data)
     state = engine.state
     limits = _checked(state, max_epochs, max_iters)
     length = _whole("epoch_length", epoch_length)
@@ -58,7 +55,8 @@ def begin(
         if unlimited or (engine.progress.next is Next.NOTHING and is_done(state)):
             _start_anew(engine, data, max_epochs, max_iters, length)
         else:
-            _go_on(engine, data, length)
+            extended = any(limits[name] not in (None, before[name]) for name in limits)
+            _go_on(engine, data, length, extended=extended)
     except BaseException:  # what is refused leaves no trace
         state.max_epochs, state.max_iters = before["max_epochs"], before["max_iters"]
         raise
@@ -81,6 +79,19 @@ def _checked(state: State, max_epochs: int | None, max_iters: int | None) -> dic
                 f"set engine.state.{other} = None to start anew with {limit}."
             )
     return limits
+
+
+def check_data(data: Any) -> None:
+    """Refuse what can't be iterated over.
+
+    Raises:
+        TypeError: if it can't.
+    """
+    if data is not None and not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+        raise TypeError(
+            f"data of type {type(data).__name__} can't be iterated over; "
+            f"give a DataLoader, a list, a generator, or nothing together with epoch_length."
+        )
 
 
 def set_limit(state: State, name: str, value: int | None) -> None:
@@ -133,7 +144,7 @@ def _start_anew(
     engine.source = Source()
 
 
-def _go_on(engine: Engine, data: Any, epoch_length: int | None) -> None:
+def _go_on(engine: Engine, data: Any, epoch_length: int | None, *, extended: bool) -> None:
     state, source = engine.state, engine.source
     if data is None:
         if state.dataloader is None and source.passes:
@@ -155,18 +166,19 @@ def _go_on(engine: Engine, data: Any, epoch_length: int | None) -> None:
         source.close()  # other data take over from the same position
         state.dataloader = data
     state.epoch_length = length
-    if engine.progress.next is Next.NOTHING:  # finished, but for a limit that is larger now
-        engine.progress.next = Next.STARTED
+    progress = engine.progress
+    if progress.next is Next.NOTHING or (progress.next is Next.COMPLETED and extended):
+        progress.next, progress.delivered = Next.STARTED, 0  # beyond the end that was reached
 
 
 def _whole(name: str, value: int | None) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} is a whole number or None, given {value!r}.")
     if value < 1:
         raise ValueError(f"{name} is at least 1, given {value}.")
-    return value
+    return int(value)
 
 
 def _not_empty(length: int | None) -> int | None:

@@ -124,8 +124,7 @@ class Channel:
 
     __slots__ = (
         "__weakref__",
-        "_bare",
-        "_filtered",
+        "_program",
         "_signal",
         "calls",
         "counter",
@@ -143,8 +142,7 @@ class Channel:
         self.subscriptions: tuple[Subscription, ...] = ()
         self.plan: tuple[Subscription, ...] = ()
         self.calls: tuple[Step, ...] = ()
-        self._filtered = False
-        self._bare = self.payload == ()
+        self._program: tuple[tuple[Step, ...], bool, bool] = ((), False, True)
 
     def add(self, subscription: Subscription) -> None:
         """Take a subscription in; it counts from the next firing."""
@@ -168,18 +166,19 @@ class Channel:
         self.calls = tuple(
             (None if s.event.filter is None else s.event.filter.test, s.call, s) for s in steps
         )
-        self._bare = self.payload == ()
-        self._filtered = any(test is not None for test, _, _ in self.calls)
+        filtered = any(test is not None for test, _, _ in self.calls)
+        # one tuple, so that a firing in another thread sees all of it change or nothing
+        self._program = (self.calls, filtered, self.payload == ())
 
     def deliver(
         self, sender: Sender, payload: Mapping[str, Any] | None = None, start: int = 0
     ) -> None:
         """Run the receivers in order; the first error ends the firing and names its receiver."""
-        calls = self.calls[start:] if start else self.calls
-        count = self.count(sender) if self._filtered else 0
-        pending = iter(calls)
+        calls, filtered, bare = self._program
+        count = self.count(sender) if filtered else 0
+        pending = iter(calls[start:] if start else calls)
         try:
-            if self._bare:
+            if bare:
                 for test, call, one in pending:  # noqa: B007 - blamed below
                     if test is None or test(sender, count):
                         call(sender)
@@ -188,7 +187,7 @@ class Channel:
                     if test is None or test(sender, count):
                         call(sender, payload or {})
         except Suspended as suspended:
-            suspended.delivered = start + len(calls) - length_hint(pending) - 1
+            suspended.delivered = len(calls) - length_hint(pending) - 1
             raise
         except BaseException as error:
             self._blame(error, one, sender)
@@ -202,15 +201,16 @@ class Channel:
 
     def deliver_all(
         self, sender: Sender, payload: Mapping[str, Any] | None = None
-    ) -> list[Exception]:
+    ) -> list[BaseException]:
         """Run every receiver, whatever the others raise; return what they raised."""
-        errors = []
-        count = self.count(sender) if self._filtered else 0
-        for test, call, one in self.calls:
+        errors: list[BaseException] = []
+        calls, filtered, bare = self._program
+        count = self.count(sender) if filtered else 0
+        for test, call, one in calls:
             try:
                 if test is None or test(sender, count):
-                    call(sender) if self._bare else call(sender, payload or {})
-            except Exception as error:
+                    call(sender) if bare else call(sender, payload or {})
+            except BaseException as error:
                 self._blame(error, one, sender)
                 errors.append(error)
         return errors

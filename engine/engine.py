@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .beginning import begin
+from .beginning import begin, check_data
 from .bus import Bus
 from .loop import Loop
 from .serialization import LoadReport, dump, load
@@ -65,6 +66,7 @@ class Engine(Loop):
         self.interrupt_resume_enabled = True
         self.state_dict_user_keys: list[str] = []
         self._signals: set[int] = set()
+        self._claim = threading.Lock()  # held by the run
 
     # ------------------------------------------------------------------ running
 
@@ -101,10 +103,22 @@ class Engine(Loop):
                 safe point left, when it is over.
             Signalled: if another signal did that a handler asked to be served.
         """
-        if self.watch is not None:
+        if not self._claim.acquire(blocking=False):
             raise RuntimeError(
                 f"{self!r} is running; let it finish, or make another engine for another run."
             )
+        try:
+            return self._begin_and_run(data, max_epochs, max_iters, epoch_length)
+        finally:
+            self._claim.release()
+
+    def _begin_and_run(
+        self,
+        data: Any,
+        max_epochs: int | None,
+        max_iters: int | None,
+        epoch_length: int | None,
+    ) -> State:
         begin(self, data, max_epochs, max_iters, epoch_length)
         self.should_terminate = self.should_terminate_single_epoch = self.should_interrupt = False
         self.bind_state()
@@ -148,7 +162,12 @@ class Engine(Loop):
         """Pause at the next safe point: INTERRUPT fires and ``run()`` returns.
 
         The next :meth:`run` goes on at the very place. May be called from any thread.
+
+        Raises:
+            RuntimeError: if ``interrupt_resume_enabled`` was set to ``False``.
         """
+        if not self.interrupt_resume_enabled:
+            raise RuntimeError(f"interrupt_resume_enabled is False on {self!r}; set it to True.")
         self.should_interrupt = True
 
     def stop_on(self, *signums: int) -> None:
@@ -161,14 +180,20 @@ class Engine(Loop):
             ValueError: for what is no signal, or one that no process can handle.
         """
         for signum in signums:
-            if signal.Signals(signum) in (signal.SIGKILL, signal.SIGSTOP):
-                raise ValueError(f"{signal.Signals(signum).name} can't be handled by any process.")
+            possible = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+            if signum not in possible:
+                raise ValueError(f"{signum!r} is not a valid signal, or can't be handled.")
         self._signals.update(signums)
         if self.watch is not None:
             self.watch.listen(signums)
 
     def set_data(self, data: Any) -> None:
-        """Take the next batch from other data. The epoch's length stays as it is."""
+        """Take the next batch from other data. The epoch's length stays as it is.
+
+        Raises:
+            TypeError: if the data can't be iterated over.
+        """
+        check_data(data)
         self.state.dataloader = data
         if self.watch is None:
             self.source.abandon()

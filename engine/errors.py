@@ -42,7 +42,9 @@ class Signalled(BaseException):
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        named = signum in signal.Signals.__members__.values()
+        name = signal.Signals(signum).name if named else f"signal {signum}"
+        super().__init__(f"stopped by {name}")
 
 
 def nearest(given: str, known: Iterable[str]) -> str:

@@ -73,8 +73,6 @@ def points_of(role: str | None) -> dict[str, Point]:
         >>> points_of("val")["after_val_iter"].event
         ITERATION_COMPLETED
     """
-    return {
-        point.pattern.format(role=role): point
-        for point in POINTS
-        if role is not None or "{role}" not in point.pattern
-    }
+    of_role = {p.pattern.format(role=role): p for p in POINTS if "{role}" in p.pattern}
+    of_any = {point.pattern: point for point in POINTS if "{role}" not in point.pattern}
+    return {**(of_role if role is not None else {}), **of_any}

@@ -12,9 +12,9 @@ from .emitter import Emitter
 from .errors import DataError, Signalled
 from .serialization import is_plain
 from .signature import label
-from .source import END, NOTHING, Source
+from .source import END, NOTHING, Source, length_of
 from .state import Next, Progress, Reason, State, Status
-from .stopping import SignalWatch, stop_of
+from .stopping import SignalWatch
 
 __all__ = ["Loop"]
 
@@ -152,7 +152,7 @@ class Loop(Emitter):
             state.reason, state.status = Reason.INTERRUPTED, Status.INTERRUPTED
         except _Stopped as stop:
             state.reason, state.status = Reason.SIGNALLED, Status.INTERRUPTED
-            raise self._closed(stop_of(stop.signum)) from None
+            raise self._closed(cast("SignalWatch", self.watch).error(stop.signum)) from None
         except BaseException as error:
             try:
                 self._fail(error)
@@ -221,7 +221,8 @@ class Loop(Emitter):
                 if progress.epoch_iteration == state.epoch_length:
                     break
                 if cut:
-                    cut = self._take_up_iteration()
+                    self._take_up_iteration()
+                    cut = False
                 else:
                     if source.in_hand is NOTHING:
                         if fetching.calls and state.dataloader is not None:
@@ -257,15 +258,15 @@ class Loop(Emitter):
         except _EpochTerminated:
             self._terminate_epoch()
 
-    def _take_up_iteration(self) -> bool:
+    def _take_up_iteration(self) -> None:
         """Stand where a signal cut ITERATION_COMPLETED between two receivers."""
         state, progress, source = self.state, self.progress, self.source
         if source.in_hand is NOTHING:  # the state was loaded, or the data given anew
             source.take(state.dataloader)
             state.batch, state.output = source.in_hand, progress.output
             progress.iteration = state.iteration - 1
+        state.iteration = progress.iteration + 1  # an error may have taken it back
         progress.next, progress.output = Next.ITERATION, None
-        return False
 
     def _turn_over(self) -> Any:
         """Take the first batch of a new pass in hand, now that the last one has ended.
@@ -273,6 +274,13 @@ class Loop(Emitter):
         Returns:
             END if the end tells how long an epoch is, and this one is over.
         """
+        promised = length_of(self.state.dataloader)
+        if promised is not None and (self.source.position or 0) < promised:
+            raise DataError(
+                f"the data say that they have {promised} batches, but ended behind "
+                f"{self.source.position}; mend their __len__, or the StopIteration that something "
+                f"in them raised."
+            )
         if self.state.epoch_length is None:
             if not self.progress.epoch_iteration:
                 raise DataError("the data gave not one batch; give at least one.")
@@ -356,14 +364,14 @@ class Loop(Emitter):
 
     # ------------------------------------------------------------------ firing
 
-    def emit(
-        self, channel: Channel, payload: Mapping[str, Any] | None = None, start: int = 0
-    ) -> None:
-        """Deliver an event to its receivers; the one way by which anything is fired."""
+    def emit(self, channel: Channel, payload: Mapping[str, Any] | None = None) -> None:
+        """Count an event, and deliver it to its receivers."""
         self.last_event_name = channel.event
         if channel.counter is None:
             self.progress.count(channel.event)
-        channel.deliver(self, payload, start)
+            if self.watch is None:  # outside of a run nothing takes it back
+                self.progress.recent.clear()
+        channel.deliver(self, payload)
 
     def _fire(self, channel: Channel) -> None:
         """Fire an event that an attribute counts, and obey what its handlers asked for."""
@@ -389,6 +397,7 @@ class Loop(Emitter):
             self.delivering = None
             if self.watch is None or self.watch.engine is not self:
                 raise
+            self.watch.notes.extend(getattr(cut, "__notes__", ()))
             progress.next, progress.delivered = Next(channel.event), cut.delivered
             if progress.next is Next.ITERATION_COMPLETED:
                 progress.output = self.state.output
@@ -462,7 +471,7 @@ class Loop(Emitter):
             elif len(failures) == 1:
                 raise failures[0]
             elif failures:
-                raise ExceptionGroup(f"handlers of CLOSED failed on {self!r}", tuple(failures))
+                raise BaseExceptionGroup(f"handlers of CLOSED failed on {self!r}", tuple(failures))
         finally:
             failures.clear()  # the traceback of each leads to the list: it would hold the engine
 
@@ -472,13 +481,13 @@ class Loop(Emitter):
 
     def _emit_to_all(
         self, channel: Channel, payload: Mapping[str, Any] | None = None
-    ) -> list[Exception]:
+    ) -> list[BaseException]:
         self.last_event_name = channel.event
         self.progress.count(channel.event)
         return channel.deliver_all(self, payload)
 
     @staticmethod
-    def _note(error: BaseException, others: list[Exception]) -> None:
+    def _note(error: BaseException, others: list[BaseException]) -> None:
         for other in others:
             notes = "; ".join(getattr(other, "__notes__", []))
             error.add_note(f"besides, {type(other).__name__}: {other} ({notes})")

@@ -81,6 +81,8 @@ def dump(engine: Engine) -> dict[str, Any]:
     if engine.delivering == "ITERATION_COMPLETED":
         exact["epoch_iteration"] += 1
         exact["position"] = engine.source.position
+    elif engine.delivering == "COMPLETED":
+        exact["next"] = str(Next.NOTHING)
     elif engine.delivering == "EPOCH_COMPLETED":
         exact["next"] = str(Next.EPOCH_STARTED)
     elif engine.watch and progress.next is Next.ITERATION:
@@ -110,9 +112,17 @@ def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadRepor
             f"{_listed(report.missing)}; no handler for {_listed(report.unexpected)}. Attach the "
             f"same handlers under the same names, or load with strict=False."
         )
-    _place(engine, given, exact)
+    try:
+        progress = _exact_progress(exact) if exact else None
+    except (TypeError, ValueError) as error:
+        raise StateError(f"the state's key 'footplate' is not as it was saved: {error}.") from error
     for key in stateful.keys() & states.keys() if exact else ():
-        stateful[key].load_state_dict(states[key])
+        try:
+            stateful[key].load_state_dict(states[key])
+        except Exception as error:
+            error.add_note(f"raised by handler {key!r} of {engine!r}, loading its state")
+            raise
+    _place(engine, given, exact, progress)
     return report
 
 
@@ -152,7 +162,9 @@ def _check_exact(exact: Mapping[str, Any]) -> None:
         raise StateError(f"the state's key 'footplate' lacks {_listed(missing)}.")
 
 
-def _place(engine: Engine, given: Mapping[str, Any], exact: Mapping[str, Any]) -> None:
+def _place(
+    engine: Engine, given: Mapping[str, Any], exact: Mapping[str, Any], progress: Progress | None
+) -> None:
     """Set counters, limits, progress and place in the data."""
     state, length = engine.state, given["epoch_length"]
     iteration = given["iteration"] if "iteration" in given else given["epoch"] * (length or 0)
@@ -166,8 +178,7 @@ def _place(engine: Engine, given: Mapping[str, Any], exact: Mapping[str, Any]) -
     set_limit(state, limit, given[limit])
     for key in engine.state_dict_user_keys:
         setattr(state, key, given[key])
-    if exact:
-        progress = _exact_progress(exact)
+    if progress is not None:
         engine.source.close()
         engine.source = Source(exact["pass"], exact["position"])
     else:

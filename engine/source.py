@@ -128,5 +128,5 @@ def length_of(data: Any) -> int | None:
     """
     try:
         return len(data)
-    except TypeError:  # no __len__, or one that says it has no answer
+    except (TypeError, NotImplementedError):  # no __len__, or one that says it has no answer
         return None

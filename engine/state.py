@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import EventError, nearest
-from .events import as_events
+from .events import as_event
 
 __all__ = ["Next", "Progress", "Reason", "State", "Status", "Stopwatch"]
 
@@ -97,7 +97,7 @@ class State:
         Raises:
             EventError: if this engine does not know the event.
         """
-        name = str(as_events(event)[0])
+        name = as_event(event).name
         if name in self.event_to_attr:
             return int(getattr(self, self.event_to_attr[name], 0))
         if name in self.counts:

@@ -51,11 +51,13 @@ class SignalWatch:
     Attributes:
         engine: the outermost engine, which serves the signal.
         signum: the signal that was heard; ``None`` until one is.
+        notes: what went wrong in nested runs that gave way to it.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.signum: int | None = None
+        self.notes: list[str] = []
         self._found: dict[int, Any] = {}
 
     def listen(self, signums: Iterable[int]) -> None:
@@ -71,6 +73,13 @@ class SignalWatch:
             if signum not in self._found and not theirs and found is not None:
                 self._found[signum] = found
                 signal.signal(signum, self._hear)
+
+    def error(self, signum: int) -> BaseException:
+        """What is raised when the signal is served."""
+        error = stop_of(signum)
+        for note in self.notes:
+            error.add_note(note)
+        return error
 
     def restore(self) -> None:
         """Put back what was found."""

@@ -185,7 +185,7 @@ def test_no_data_and_no_epoch_length_are_an_error():
 
 
 def test_data_that_cannot_be_iterated_over_are_a_type_error():
-    with pytest.raises(TypeError, match="a int, which can't be iterated over"):
+    with pytest.raises(TypeError, match="type int can't be iterated over"):
         Engine(lambda engine, batch: None).run(3)
 
 
