@@ -106,6 +106,12 @@ def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadRepor
         tuple(key for key in stateful if key not in states),
         tuple(key for key in states if key not in stateful),
     )
+    known = {"epoch_length", *_LEAST, "footplate", *engine.state_dict_user_keys}
+    if strict and (unknown := [key for key in given if key not in known]):
+        raise StateError(
+            f"the state has {_listed(unknown)}, which {engine!r} knows nothing of; it takes "
+            f"{_listed(sorted(known))}. Add to state_dict_user_keys, or load with strict=False."
+        )
     if strict and any(report):
         raise StateError(
             f"the state does not fit the handlers of {engine!r}: no state for "

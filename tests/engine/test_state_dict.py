@@ -298,3 +298,16 @@ def test_a_loaded_run_needs_its_data():
         ValueError, match="run\\(\\) was given none; give the data that it was begun"
     ):
         resumed.run()
+
+
+@pytest.mark.covers("A9")
+def test_a_key_that_nobody_asked_for_is_refused_unless_not_strict():
+    first = Engine(passing)
+    first.state_dict_user_keys.append("alpha")
+    first.state.alpha = 0.5
+    first.run([10, 20])
+    with pytest.raises(StateError, match=r"the state has 'alpha', which .* knows nothing of"):
+        Engine(passing).load_state_dict(first.state_dict())
+    second = Engine(passing)
+    second.load_state_dict(first.state_dict(), strict=False)
+    assert second.state.iteration == 2
