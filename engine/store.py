@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import warnings
 from collections import Counter, OrderedDict
@@ -28,6 +29,7 @@ __all__ = ["CheckpointStore", "Manifest"]
 
 _FORMAT = 1
 _PRIMITIVES = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+_PART = re.compile(r"\.\d{8,}(?:-\d+)?\.(\d+)\.part")  # what is being written, and by whom
 _MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
 
 
@@ -210,8 +212,8 @@ class CheckpointStore:
     def _sweep(self) -> None:
         """Take away what killed processes left, and this one where a save failed."""
         for path in self.directory.glob(".*.part"):
-            pid = int(path.name.split(".")[-2])
-            if pid == os.getpid() or not _is_alive(pid):
+            ours = _PART.fullmatch(path.name)
+            if ours and (int(ours[1]) == os.getpid() or not _is_alive(int(ours[1]))):
                 shutil.rmtree(path, ignore_errors=True)
 
 

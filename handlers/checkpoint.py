@@ -202,7 +202,7 @@ class Checkpoint(Handler):
         if self.metric not in metrics:
             raise KeyError(
                 f"the best checkpoint goes by metric {self.metric!r}, but there are only "
-                f"{', '.join(map(repr, metrics)) or 'none'}.{nearest(self.metric, metrics)}"
+                f"{', '.join(map(repr, metrics))}.{nearest(self.metric, metrics)}"
             )
         score = self.sign * metrics[self.metric]
         self._score = None if math.isnan(score) else score

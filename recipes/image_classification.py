@@ -221,7 +221,7 @@ def main(
     try:
         results = train(options, run, resume=resume)
     except (KeyboardInterrupt, Signalled) as stop:
-        print(f"stopped; the run is saved in {run.resolve()}, and --resume goes on with it")
+        print(f"stopped; --resume goes on with its last checkpoint, in {run.resolve()}")
         number = stop.signum if isinstance(stop, Signalled) else signal.SIGINT
         raise typer.Exit(128 + number) from None
     show({**results, "time": f"{time.perf_counter() - begun:.1f} s"})

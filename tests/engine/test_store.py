@@ -107,5 +107,9 @@ def test_what_a_killed_process_left_is_swept_up(tmp_path):
     (tmp_path / f".00000001.{int(process.stdout)}.part").mkdir()
     other = tmp_path / f".00000001.{os.getppid()}.part"
     other.mkdir()
+    foreign = [tmp_path / name for name in (".download.part", ".mine.99999999.part")]
+    for path in foreign:
+        path.mkdir()
     CheckpointStore(tmp_path).save(torch.nn.Linear(1, 1), {}, manifest(2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "00000002"]
+    kept = sorted([other.name, "00000002", *(path.name for path in foreign)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept

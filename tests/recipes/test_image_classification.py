@@ -80,7 +80,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, unbroken, signum):
         out, err = process.communicate()
     if signum != signal.SIGKILL:
         assert process.returncode == 128 + signum, err
-        assert "--resume goes on with it" in out
+        assert "--resume goes on with its last checkpoint" in out
         assert "Traceback" not in err
     assert "resuming from" in recipe(tmp_path, "--resume")
 
