@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -244,6 +245,8 @@ class Emitter(Sender):
                 f"{', '.join(name.lower() for name in self.fires)}, or after a life-cycle point."
             )
         self.handlers[key] = handler
+        if handler.for_one_engine:
+            handler._owner = weakref.ref(self)
         try:
             for event, method, prepare in found:
                 signal = self.bus.signal(event)
@@ -257,6 +260,8 @@ class Emitter(Sender):
     def detach(self, handler: Handler) -> None:
         """Take a class handler away, with all of its methods that handle events here."""
         self.handlers = {key: one for key, one in self.handlers.items() if one is not handler}
+        if handler._owner() is self:
+            del handler._owner
         for channel in self.channels.values():
             channel.drop(lambda one: getattr(one.receiver, "__self__", None) is handler)
 
@@ -271,6 +276,11 @@ class Emitter(Sender):
             )
         if any(one is handler for one in self.handlers.values()):
             raise HandlerError(f"{handler!r} is attached to {self!r} already.")
+        if (owner := handler._owner()) is not None:
+            raise HandlerError(
+                f"this {type(handler).__name__} is attached to {owner!r} and keeps values of it; "
+                f"make another one for {self!r}."
+            )
 
     def _key_for(self, handler: Handler, name: str | None) -> str:
         key = key_of(handler) if name is None else name

@@ -10,6 +10,7 @@ from typing import Any
 
 from .beginning import begin, check_data
 from .bus import Bus
+from .handler import Handler
 from .loop import Loop
 from .serialization import LoadReport, dump, load
 from .signature import check_process_function
@@ -30,7 +31,8 @@ class Engine(Loop):
 
     Args:
         process_function: called as ``process_function(engine, batch)``; what it returns is
-            ``engine.state.output``.
+            ``engine.state.output``. If it is a :class:`~footplate.engine.handler.Handler` with a
+            ``__call__``, it is attached: its methods are connected and its state is saved.
         bus: the bus to fire on; one of its own by default.
         name: what the engine is called in errors and plans; also its role, ``"train"`` say, for
             class handlers.
@@ -67,6 +69,8 @@ class Engine(Loop):
         self.state_dict_user_keys: list[str] = []
         self._signals: set[int] = set()
         self._claim = threading.Lock()  # held by the run
+        if isinstance(process_function, Handler):  # a step with events and a state of its own
+            self.attach(process_function)
 
     # ------------------------------------------------------------------ running
 

@@ -28,7 +28,7 @@ class Handler:
     or after a life-cycle point (``before_train_epoch``, see :mod:`footplate.engine.lifecycle`).
     It takes the engine, and by name whatever its event or point hands over. It returns ``None``:
     what an engine should do is said by calling it, as in ``engine.terminate()``. One object may
-    be attached to several engines, and it must not keep any of them.
+    be attached to several engines, unless it says that it is for one, and it must not keep any.
 
     If it has ``state_dict()`` and ``load_state_dict(state)``, they are saved and loaded with the
     engine, under :attr:`name`.
@@ -36,6 +36,7 @@ class Handler:
     Attributes:
         priority: where its methods run in the order; ``attach(…, priority=)`` beats it.
         name: its key in the engine's state dict; by default the class's name in snake case.
+        for_one_engine: whether it keeps values of one engine, so that a second one is refused.
 
     Example:
         >>> from footplate import Engine
@@ -54,6 +55,10 @@ class Handler:
 
     priority: int | str = Priority.NORMAL
     name: str | None = None
+    for_one_engine: bool = False
+    _owner: Callable[[], Any] = staticmethod(
+        lambda: None
+    )  # the engine, weakly, if only one will do
 
     def on_register(self, engine: Engine) -> None:
         """Called once for each engine that the handler is attached to, its methods connected."""

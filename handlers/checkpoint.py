@@ -62,6 +62,7 @@ class Checkpoint(Handler):
     """
 
     priority = Priority.VERY_LOW
+    for_one_engine = True
 
     def __init__(
         self,

@@ -44,6 +44,7 @@ class Curves(Handler):
     """
 
     priority = Priority.BELOW_NORMAL
+    for_one_engine = True
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ class EarlyStopping(Handler):
     """
 
     priority = Priority.BELOW_NORMAL
+    for_one_engine = True
 
     def __init__(
         self,

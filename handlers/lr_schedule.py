@@ -44,6 +44,7 @@ class LRSchedule(Handler):
     """
 
     priority = Priority.LOW
+    for_one_engine = True
 
     def __init__(
         self,

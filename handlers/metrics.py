@@ -35,6 +35,8 @@ class Metrics(Handler):
         {'accuracy': 0.6666666666666666}
     """
 
+    for_one_engine = True
+
     def __init__(
         self,
         metrics: Mapping[str, Metric] | None = None,

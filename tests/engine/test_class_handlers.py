@@ -548,3 +548,52 @@ def test_a_handler_does_not_keep_its_engine():
 def test_a_method_that_another_library_would_call_is_refused(engine):
     with pytest.raises(HandlerError, match=r"on_epoch_end is named as if it handled something"):
         engine.attach(handler_with(started=lambda self, engine: None, on_epoch_end=print))
+
+
+def test_a_handler_for_one_engine_refuses_a_second():
+    class Keeper(Handler):
+        for_one_engine = True
+
+        def started(self, engine):
+            self.seen = engine.state.iteration
+
+    keeper = Keeper()
+    first, second = Engine(lambda engine, batch: None, name="one"), Engine(lambda e, b: None)
+    first.attach(keeper)
+    with pytest.raises(HandlerError, match="Keeper is attached to <Engine 'one'.*make another one"):
+        second.attach(keeper)
+    first.detach(keeper)
+    second.attach(keeper)
+
+
+def test_a_handler_for_one_engine_outlives_it():
+    class Keeper(Handler):
+        for_one_engine = True
+
+        def started(self, engine): ...
+
+    keeper = Keeper()
+    Engine(lambda engine, batch: None).attach(keeper)
+    gc.collect()
+    Engine(lambda engine, batch: None).attach(keeper)
+
+
+def test_a_step_that_is_a_handler_is_attached():
+    class Counting(Handler):
+        calls = 0
+
+        def __call__(self, engine, batch):
+            self.calls += 1
+
+        def completed(self, engine):
+            engine.state.metrics["calls"] = self.calls
+
+        def state_dict(self):
+            return {"calls": self.calls}
+
+        def load_state_dict(self, state):
+            self.calls = state["calls"]
+
+    engine = Engine(Counting())
+    assert engine.run([0, 1, 2]).metrics == {"calls": 3}
+    assert engine.state_dict()["footplate"]["handlers"] == {"counting": {"calls": 3}}

@@ -1,0 +1,1 @@
+"""Steps: process functions for training, evaluation and prediction, and their parts."""
