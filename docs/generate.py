@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from footplate.engine.events import Events
+from footplate.engine.events import Event, Events
 from footplate.engine.lifecycle import POINTS
 from footplate.engine.priority import Priority
+from footplate.engine.step.events import StepEvents
 
 PAGES = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -20,6 +21,15 @@ MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL
 
 def events() -> str:
     """Every event in the order of the loop."""
+    return _events(Events)
+
+
+def step_events() -> str:
+    """Every event of a step, in its order."""
+    return _events(StepEvents)
+
+
+def _events(table: Iterable[Event]) -> str:
     return _table(
         ("event", "fires", "hands over", "counted by"),
         (
@@ -29,7 +39,7 @@ def events() -> str:
                 _listed(event.payload or ()),
                 f"`state.{event.counter}`" if event.counter else "its own count",
             )
-            for event in Events
+            for event in table
         ),
     )
 
@@ -55,7 +65,7 @@ def priorities() -> str:
     return _table(("name", "number"), ((f"`{one.name}`", str(one.value)) for one in Priority))
 
 
-TABLES = {"events": events, "points": points, "priorities": priorities}
+TABLES = {"events": events, "step_events": step_events, "points": points, "priorities": priorities}
 
 
 def fill(page: str) -> str:

@@ -10,6 +10,7 @@ from .plan import Plan, PlanRow
 from .priority import Priority
 from .state import Reason, State, Status
 from .stopping import current_engine
+from .workflow import Workflow
 
 __all__ = [
     "Bus",
@@ -32,6 +33,7 @@ __all__ = [
     "State",
     "StateError",
     "Status",
+    "Workflow",
     "after",
     "before",
     "current_engine",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,8 @@ def is_spent(state: State) -> bool:
 def begin(
     engine: Engine,
     data: Any,
-    max_epochs: int | None,
-    max_iters: int | None,
+    max_epochs: float | None,
+    max_iters: float | None,
     epoch_length: int | None,
 ) -> None:
     """Settle limits, data and whether the run starts anew, before anything is fired.
@@ -38,7 +39,8 @@ def begin(
     A run starts anew if it has no limits yet, or if the last one is done. Otherwise it goes on.
 
     Raises:
-        TypeError: for data that can't be iterated over, or limits that are no whole numbers.
+        TypeError: for data that can't be iterated over, or limits that are neither whole numbers
+            nor ``math.inf``.
         ValueError: for limits that contradict each other or the state.
         DataError: for data that are empty or missing.
     """
@@ -62,11 +64,13 @@ def begin(
         raise
 
 
-def _checked(state: State, max_epochs: int | None, max_iters: int | None) -> dict[str, int | None]:
-    """The limits by name, if they are whole numbers and the run may count by them."""
+def _checked(
+    state: State, max_epochs: float | None, max_iters: float | None
+) -> dict[str, float | None]:
+    """The limits by name, if they are limits and the run may count by them."""
     limits = {
-        "max_epochs": _whole("max_epochs", max_epochs),
-        "max_iters": _whole("max_iters", max_iters),
+        "max_epochs": _limit("max_epochs", max_epochs),
+        "max_iters": _limit("max_iters", max_iters),
     }
     if None not in limits.values():
         raise ValueError(
@@ -94,13 +98,13 @@ def check_data(data: Any) -> None:
         )
 
 
-def set_limit(state: State, name: str, value: int | None) -> None:
+def set_limit(state: State, name: str, value: float | None) -> None:
     """Set ``max_epochs`` or ``max_iters``; ``None`` leaves it as it is.
 
     Raises:
         ValueError: if the state stands beyond the limit already.
     """
-    value = _whole(name, value)
+    value = _limit(name, value)
     if value is None:
         return
     stands = state.epoch if name == "max_epochs" else state.iteration
@@ -116,8 +120,8 @@ def set_limit(state: State, name: str, value: int | None) -> None:
 def _start_anew(
     engine: Engine,
     data: Any,
-    max_epochs: int | None,
-    max_iters: int | None,
+    max_epochs: float | None,
+    max_iters: float | None,
     epoch_length: int | None,
 ) -> None:
     state = engine.state
@@ -136,9 +140,9 @@ def _start_anew(
     state.iteration = state.epoch = 0
     state.epoch_length = epoch_length
     if max_iters is None:
-        state.max_epochs = 1 if max_epochs is None else max_epochs
+        set_limit(state, "max_epochs", 1 if max_epochs is None else max_epochs)
     else:
-        state.max_iters = max_iters
+        set_limit(state, "max_iters", max_iters)
     state.dataloader = data
     engine.progress = Progress()
     engine.source = Source()
@@ -171,7 +175,12 @@ def _go_on(engine: Engine, data: Any, epoch_length: int | None, *, extended: boo
         progress.next, progress.delivered = Next.STARTED, 0  # beyond the end that was reached
 
 
-def _whole(name: str, value: int | None) -> int | None:
+def _limit(name: str, value: float | None) -> float | None:
+    """A whole number, or infinity for a run that something else ends."""
+    return value if value == math.inf else _whole(name, value)
+
+
+def _whole(name: str, value: float | None) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Integral):

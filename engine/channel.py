@@ -120,6 +120,7 @@ class Channel:
         plan: all that this sender's firing runs, in order.
         calls: the same made ready: filter, call and subscription; empty while the signal is
             muted. A loop that finds it empty need do no more.
+        silent: whether this sender alone is muted.
     """
 
     __slots__ = (
@@ -131,6 +132,7 @@ class Channel:
         "event",
         "payload",
         "plan",
+        "silent",
         "subscriptions",
     )
 
@@ -142,6 +144,7 @@ class Channel:
         self.subscriptions: tuple[Subscription, ...] = ()
         self.plan: tuple[Subscription, ...] = ()
         self.calls: tuple[Step, ...] = ()
+        self.silent = False
         self._program: tuple[tuple[Step, ...], bool, bool] = ((), False, True)
 
     def add(self, subscription: Subscription) -> None:
@@ -151,6 +154,11 @@ class Channel:
     def drop(self, unwanted: Callable[[Subscription], bool]) -> None:
         """Let go of the subscriptions that ``unwanted`` is true of."""
         self._replace(lambda: tuple(one for one in self.subscriptions if not unwanted(one)))
+
+    def silence(self, silent: bool) -> None:
+        """Have this sender be heard by nobody, or by its receivers again."""
+        self.silent = silent
+        self._replace(lambda: self.subscriptions)
 
     def compile(self, others: tuple[Subscription, ...], *, muted: bool) -> None:
         """Settle what a firing runs: own subscriptions and those that hear every sender."""
@@ -162,7 +170,7 @@ class Channel:
                 plan.append(one)
                 seen.add(one.key)
         self.plan = tuple(plan)
-        steps = () if muted else self.plan
+        steps = () if muted or self.silent else self.plan
         self.calls = tuple(
             (None if s.event.filter is None else s.event.filter.test, s.call, s) for s in steps
         )

@@ -73,6 +73,7 @@ class Emitter(Sender):
         *events: object,
         event_to_attr: Mapping[Any, str] | None = None,
         payload: Sequence[str] | None = None,
+        behind: object = None,
     ) -> None:
         """Make custom events known, so that they can be handled and fired.
 
@@ -83,6 +84,7 @@ class Emitter(Sender):
                 it has a count of its own. An event that is registered again keeps its count.
             payload: names of the values that each firing hands over, for events that don't say so
                 themselves; undeclared by default.
+            behind: the event behind which :meth:`describe` shows them; the last by default.
 
         Raises:
             EventError: if the bus knows an event of this name with other values.
@@ -91,6 +93,7 @@ class Emitter(Sender):
         if event_to_attr is not None and not isinstance(event_to_attr, Mapping):
             raise TypeError(f"event_to_attr maps events to attributes, given {event_to_attr!r}.")
         counters = {as_event(key).name: attr for key, attr in (event_to_attr or {}).items()}
+        first = len(self.fires)
         for given in events:
             for event in as_events(given):
                 names = payload_names(payload) if event.payload is None else event.payload
@@ -99,6 +102,11 @@ class Emitter(Sender):
                 self.fires[event.name] = event
                 channel = signal.channel(self)
                 channel.counter = counters.get(event.name) or event.counter or channel.counter
+        if behind is not None:
+            known = list(self.fires)
+            place = known.index(self._channel(as_event(behind)).event) + 1
+            ordered = [*known[:place], *known[first:], *known[place:first]]
+            self.fires = {name: self.fires[name] for name in ordered}
 
     def has_registered_events(self, event: object) -> bool:
         """Whether an event can be handled and fired here."""

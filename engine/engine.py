@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from .beginning import begin, check_data
@@ -77,8 +78,8 @@ class Engine(Loop):
     def run(
         self,
         data: Any = None,
-        max_epochs: int | None = None,
-        max_iters: int | None = None,
+        max_epochs: float | None = None,
+        max_iters: float | None = None,
         epoch_length: int | None = None,
     ) -> State:
         """Run over data until a limit is reached.
@@ -92,7 +93,7 @@ class Engine(Loop):
             data: anything that can be iterated over: sized, unsized, endless or one-shot. Without
                 data, batches are ``None`` and ``epoch_length`` is needed. A run that goes on
                 keeps its data if it is given none.
-            max_epochs: epochs to run in all; 1 by default.
+            max_epochs: epochs to run in all; 1 by default, and ``math.inf`` for no end.
             max_iters: iterations to run in all, in place of ``max_epochs``.
             epoch_length: iterations in an epoch; by default one pass over the data.
 
@@ -119,8 +120,8 @@ class Engine(Loop):
     def _begin_and_run(
         self,
         data: Any,
-        max_epochs: int | None,
-        max_iters: int | None,
+        max_epochs: float | None,
+        max_iters: float | None,
         epoch_length: int | None,
     ) -> State:
         begin(self, data, max_epochs, max_iters, epoch_length)
@@ -138,6 +139,34 @@ class Engine(Loop):
         if watch.engine is self and watch.signum is not None:  # heard behind the last safe point
             raise stop_of(watch.signum)
         return self.state
+
+    def process(self, batch: Any) -> Any:
+        """Call the process function on one batch, outside of any run.
+
+        No event of the loop fires, and nothing is counted or kept. Those that the step itself
+        fires do, unless the engine is :meth:`silenced`.
+
+        Returns:
+            what the process function returned.
+        """
+        return self._process_function(self, batch)
+
+    @contextmanager
+    def silenced(self) -> Generator[None, None, None]:
+        """Within a ``with`` block nobody hears what this engine fires, and nothing is counted.
+
+        What looks for a learning rate or a batch size so has the step called, and leaves no trace.
+        """
+        counts = dict(self.progress.counts)
+        for channel in self.channels.values():
+            channel.silence(True)
+        try:
+            yield
+        finally:
+            for channel in self.channels.values():
+                channel.silence(False)
+            self.progress.counts.clear()
+            self.progress.counts.update(counts)
 
     def terminate(self, skip_completed: bool = False) -> None:
         """End the run right after the handlers of the current event: TERMINATE, then COMPLETED.
@@ -201,8 +230,8 @@ class Engine(Loop):
         self.state.dataloader = data
         if self.watch is None:
             self.source.abandon()
-        else:
-            self.source.restart(data)
+        else:  # the next fetch begins the pass
+            self.source.iterator = self.source.position = None
 
     # ------------------------------------------------------------------ state
 

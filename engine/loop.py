@@ -106,9 +106,12 @@ class Loop(Emitter):
         *events: object,
         event_to_attr: Mapping[Any, str] | None = None,
         payload: Sequence[str] | None = None,
+        behind: object = None,
     ) -> None:
         """Make custom events known; see :meth:`.Emitter.register_events`."""
-        super().register_events(*events, event_to_attr=event_to_attr, payload=payload)
+        super().register_events(
+            *events, event_to_attr=event_to_attr, payload=payload, behind=behind
+        )
         self.bind_state()
 
     def bind_state(self) -> None:
@@ -245,6 +248,8 @@ class Loop(Emitter):
                 source.in_hand = NOTHING
                 progress.epoch_iteration += 1
                 progress.iteration = state.iteration
+                if progress.recent:
+                    progress.recent.clear()
                 if (
                     safe_point.calls
                     or self.should_terminate
@@ -252,7 +257,6 @@ class Loop(Emitter):
                     or self.should_interrupt
                     or state.max_iters is not None
                     or watch.signum is not None  # type: ignore[union-attr]
-                    or progress.recent
                 ):
                     self._between_iterations()
         except _EpochTerminated:
@@ -308,7 +312,6 @@ class Loop(Emitter):
     def _between_iterations(self) -> None:
         """Serve whoever wants something between two iterations."""
         state, progress = self.state, self.progress
-        progress.recent.clear()
         if self.should_terminate:
             progress.next = Next.TERMINATE
             self._safe_point()

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["readable", "scalars_of"]
+from .events import Event
+
+__all__ = ["SCALARS_LOGGED", "readable", "scalars_of"]
+
+SCALARS_LOGGED = Event(
+    "SCALARS_LOGGED",
+    payload=("step", "epoch", "scalars", "values"),
+    doc="scalars were read: their means by name, and pairs of iteration and value",
+)
+"""Fired by whoever reads scalars of an engine at a log point."""
 
 
 def scalars_of(values: Mapping[str, Any]) -> dict[str, float]:

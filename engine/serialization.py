@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -155,7 +156,8 @@ def _check_numbers(given: Mapping[str, Any]) -> None:
         value = given.get(key, least)
         absent = value is None and key not in ("iteration", "epoch")
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if not absent and not (whole and value >= least):
+        endless = value == math.inf and key in ("max_epochs", "max_iters")
+        if not absent and not endless and not (whole and value >= least):
             raise StateError(f"a state's {key} is a whole number from {least} on, given {value!r}.")
 
 

@@ -110,13 +110,19 @@ class Source:
         iterator: Iterator[Any] = iter(data)
         if iterator is data and data is self._walked:
             return iterator
-        for number in range(position):
-            if next(iterator, END) is END:
-                raise DataError(
-                    f"the run stands behind batch {position} of its data, but these have "
-                    f"only {number}; run with the data that it was begun with."
-                )
+        if (skipped := _skip(iterator, position)) < position:
+            raise DataError(
+                f"the run stands behind batch {position} of its data, but these have "
+                f"only {skipped}; run with the data that it was begun with."
+            )
         return iterator
+
+
+def _skip(iterator: Iterator[Any], count: int) -> int:
+    """Pass by so many batches, and say how many there were; an iterator may know how itself."""
+    if hasattr(iterator, "skip"):
+        return int(iterator.skip(count))
+    return sum(1 for _ in itertools.islice(iterator, count))
 
 
 def length_of(data: Any) -> int | None:

@@ -69,8 +69,8 @@ class State:
         self.iteration = 0
         self.epoch = 0
         self.epoch_length: int | None = None
-        self.max_epochs: int | None = None
-        self.max_iters: int | None = None
+        self.max_epochs: float | None = None
+        self.max_iters: float | None = None
         self.batch: Any = None
         self.output: Any = None
         self.metrics: dict[str, Any] = {}

@@ -24,8 +24,9 @@ import torch
 from safetensors.torch import load_model, save_model
 
 from .errors import StateError
+from .step.compiling import own_name
 
-__all__ = ["CheckpointStore", "Manifest"]
+__all__ = ["CheckpointStore", "Manifest", "read_weights", "write_weights"]
 
 _FORMAT = 1
 _PRIMITIVES = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
@@ -61,6 +62,42 @@ class Manifest:
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=_versions)
     format: int = _FORMAT
+
+
+class _Weights:
+    """The state of a model under its own names, even where ``torch.compile`` wrapped some of it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        self._given = {own_name(name): name for name in model.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {own_name(name): value for name, value in self._model.state_dict().items()}
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True
+    ) -> tuple[list[str], list[str]]:
+        given = {self._given.get(name, name): value for name, value in state.items()}
+        missing, unexpected = self._model.load_state_dict(given, strict=strict)
+        return list(map(own_name, missing)), list(map(own_name, unexpected))
+
+
+def write_weights(model: torch.nn.Module, file: str | Path) -> None:
+    """Write the weights and buffers of a model as safetensors, shared tensors once.
+
+    They have the names of the model that is not compiled, so that other tools read them, and
+    compiled and eager models read each other's.
+    """
+    save_model(_Weights(model), str(file))  # type: ignore[arg-type]
+
+
+def read_weights(model: torch.nn.Module, file: str | Path) -> None:
+    """Read what :func:`write_weights` wrote into a model, compiled or not.
+
+    Raises:
+        RuntimeError: if names or shapes differ; some of the model may have been changed then.
+    """
+    load_model(_Weights(model), str(file))  # type: ignore[arg-type]
 
 
 class CheckpointStore:
@@ -106,7 +143,7 @@ class CheckpointStore:
         beside = self._beside(f"{manifest.iteration:08d}")
         try:
             beside.mkdir()
-            save_model(model, str(beside / _MODEL))
+            write_weights(model, beside / _MODEL)
             torch.save(dict(state), beside / _STATE)
             files = {name: _measure(beside / name) for name in (_MODEL, _STATE)}
             said = json.dumps(asdict(replace(manifest, number=number, files=files)), indent=2)
@@ -140,7 +177,7 @@ class CheckpointStore:
         """
         before = {name: value.clone() for name, value in model.state_dict().items()}
         try:
-            load_model(model, str(path / _MODEL))
+            read_weights(model, path / _MODEL)
         except RuntimeError as error:
             model.load_state_dict(before)
             raise StateError(f"{path} does not fit the model. {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TextIO
 
 from torch.optim import Optimizer
@@ -54,8 +55,8 @@ class Console(Handler):
 
     def _print(self, engine: Engine) -> None:
         state = engine.state
-        epochs = f"/{state.max_epochs}" if state.max_epochs else ""
-        iterations = f"/{state.max_iters}" if state.max_iters else ""
+        epochs = "" if state.max_epochs in (None, math.inf) else f"/{state.max_epochs}"
+        iterations = "" if state.max_iters in (None, math.inf) else f"/{state.max_iters}"
         parts = [
             engine.name or "engine",
             f"epoch {state.epoch}{epochs}",

@@ -9,13 +9,15 @@ from ..engine.engine import Engine
 from ..engine.errors import nearest
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
+from ..engine.minimum import Minimum
 from ..engine.priority import Priority
+from ..engine.state import Next
 
 __all__ = ["EarlyStopping"]
 
 
 class EarlyStopping(Handler):
-    """Terminates the run when a metric has not improved for a while.
+    """Terminates the run when a metric has not improved for a while, or is beyond hope or need.
 
     The decision is taken behind evaluation; what is due to be saved at the same point still is.
 
@@ -24,7 +26,18 @@ class EarlyStopping(Handler):
         patience: how many looks in a row without improvement end the run.
         mode: whether ``"max"`` or ``"min"`` is better.
         min_delta: by how much a value must be better than the best to count as an improvement.
+        threshold: a value that is good enough: as good as this or better ends the run.
+        divergence: a value that is hopeless: worse than this ends the run.
+        check_finite: whether NaN or an infinity ends the run; otherwise NaN is no improvement.
+        warm_up: how many looks to leave out at first.
+        minimum: what the run does in any case. A decision to stop stands, and is held back until
+            then.
         when: when to look.
+
+    Attributes:
+        best: the best value so far.
+        waited: how many looks ago that was.
+        reason: why it wants to stop, or has stopped; ``None`` while it does not.
 
     Raises:
         KeyError: when it looks and the metric is not there.
@@ -38,8 +51,8 @@ class EarlyStopping(Handler):
         ...     engine.state.metrics["accuracy"] = next(accuracies)
         >>> stopping = trainer.attach(EarlyStopping("accuracy", patience=2))
         >>> state = trainer.run([0], max_epochs=10)
-        >>> state.epoch, str(state.reason), stopping.best
-        (4, 'terminated', 0.8)
+        >>> state.epoch, str(state.reason), stopping.reason
+        (4, 'terminated', 'accuracy has not improved in 2 looks; the best is 0.8')
     """
 
     priority = Priority.BELOW_NORMAL
@@ -52,52 +65,116 @@ class EarlyStopping(Handler):
         *,
         mode: Literal["max", "min"] = "max",
         min_delta: float = 0.0,
+        threshold: float | None = None,
+        divergence: float | None = None,
+        check_finite: bool = True,
+        warm_up: int = 0,
+        minimum: Minimum | None = None,
         when: Event | EventList = Events.EPOCH_COMPLETED,
     ) -> None:
         if mode not in ("max", "min"):
             raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
         if patience < 1:
             raise ValueError(f"patience is at least 1, given {patience}.")
-        if min_delta < 0:
+        if not min_delta >= 0:
             raise ValueError(f"min_delta is not negative, given {min_delta}.")
+        if warm_up < 0:
+            raise ValueError(f"warm_up is not negative, given {warm_up}.")
         self.metric = metric
         self.patience = patience
         self.sign = 1.0 if mode == "max" else -1.0
         self.min_delta = min_delta
+        self.threshold = threshold
+        self.divergence = divergence
+        self.check_finite = check_finite
+        self.warm_up = warm_up
+        self.minimum = minimum
         self.when = when
         self.best: float | None = None
         self.waited = 0
+        self.reason: str | None = None
+        self._looks = 0
+        self._check_bounds()
 
     def on_register(self, engine: Engine) -> None:
-        """Look on the event asked for."""
+        """Look on the event asked for; a decision held back may be due at any safe point."""
         engine.add_event_handler(self.when, self._look, priority=self.priority)
+        if self.minimum is not None:
+            self.minimum.check(engine)
+            engine.add_event_handler(Events.SAFE_POINT, self._stop, priority=self.priority)
+
+    def opened(self, engine: Engine) -> None:
+        """Stop if that was decided when the state was saved which the run goes on from."""
+        if engine.progress.next is not Next.STARTED:
+            self._stop(engine)
 
     def started(self, engine: Engine) -> None:
         """Have patience anew; and forget the best, unless the run goes on from the one before."""
-        self.waited = 0
+        self.waited, self.reason = 0, None
         if engine.state.iteration == 0:
-            self.best = None
+            self.best, self._looks = None, 0
 
     def _look(self, engine: Engine) -> None:
+        self._looks += 1
+        if self._looks > self.warm_up and self.reason is None:
+            self.reason = self._judge(self._value(engine))
+        self._stop(engine)
+
+    def _stop(self, engine: Engine) -> None:
+        if self.reason and (self.minimum is None or self.minimum.reached(engine)):
+            engine.terminate()
+
+    def _value(self, engine: Engine) -> float:
         metrics = engine.state.metrics
         if self.metric not in metrics:
             raise KeyError(
                 f"early stopping needs metric {self.metric!r}, but there are only "
                 f"{', '.join(map(repr, metrics)) or 'none'}.{nearest(self.metric, metrics)}"
             )
-        value = float(metrics[self.metric])
-        better = self.best is None or self.sign * (value - self.best) > self.min_delta
-        if better and not math.isnan(value):
+        return float(metrics[self.metric])
+
+    def _judge(self, value: float) -> str | None:
+        """Take a value in; return why it ends the run, if it does."""
+        if self.check_finite and not math.isfinite(value):
+            return f"{self.metric} is {value}, which is not finite"
+        improved = self.best is None or self.sign * (value - self.best) > self.min_delta
+        if improved and not math.isnan(value):
             self.best, self.waited = value, 0
-            return
-        self.waited += 1
+        else:
+            self.waited += 1
+        if self.divergence is not None and self.sign * (value - self.divergence) < 0:
+            return f"{self.metric} is {value}, worse than the divergence bound {self.divergence}"
+        if self.threshold is not None and self.sign * (value - self.threshold) >= 0:
+            return f"{self.metric} is {value}, as good as the threshold {self.threshold}"
         if self.waited >= self.patience:
-            engine.terminate()
+            looks = "look" if self.waited == 1 else "looks"
+            return (
+                f"{self.metric} has not improved in {self.waited} {looks}; the best is {self.best}"
+            )
+        return None
+
+    def _check_bounds(self) -> None:
+        for name in ("threshold", "divergence"):
+            if (bound := getattr(self, name)) is not None and math.isnan(bound):
+                raise ValueError(f"{name} is a number to compare with, given {bound}.")
+        if self.threshold is None or self.divergence is None:
+            return
+        if self.sign * (self.threshold - self.divergence) <= 0:
+            raise ValueError(
+                f"threshold={self.threshold} is not better than divergence={self.divergence}, so "
+                f"that any value would end the run; are they, or the mode, the wrong way round?"
+            )
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value, and how long ago it was."""
-        return {"best": self.best, "waited": self.waited}
+        """The best value, how long ago it was, and whether and why to stop."""
+        return {
+            "best": self.best,
+            "waited": self.waited,
+            "looks": self._looks,
+            "reason": self.reason,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set the best value, and how long ago it was."""
+        """Set the best value, how long ago it was, and whether and why to stop."""
         self.best, self.waited = state["best"], state["waited"]
+        self._looks, self.reason = state["looks"], state["reason"]

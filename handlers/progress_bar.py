@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.console import Console
@@ -87,7 +88,7 @@ class ProgressBar(Handler):
         if self._progress is None or task is None:
             return
         state = engine.state
-        epochs = f"/{state.max_epochs}" if state.max_epochs else ""
+        epochs = "" if state.max_epochs in (None, math.inf) else f"/{state.max_epochs}"
         self._progress.reset(
             task,
             total=state.epoch_length,

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from ..engine.engine import Engine
 from ..engine.handler import Handler
+from ..engine.samplers import samplers_in
 
-__all__ = ["SamplerSeed", "samplers_in"]
-
-_INNER = ("batch_sampler", "sampler", "dataset", "dataloader", "loader")
+__all__ = ["SamplerSeed"]
 
 
 class SamplerSeed(Handler):
@@ -36,6 +32,10 @@ class SamplerSeed(Handler):
         if engine.source.iterator is None:
             self._seed(engine, engine.source.next_pass)
 
+    def epoch_started(self, engine: Engine) -> None:
+        """Seed the first pass over data that a handler has set for this epoch."""
+        self.opened(engine)
+
     def dataloader_stop_iteration(self, engine: Engine) -> None:
         """Seed the next pass."""
         self._seed(engine, engine.source.passes)
@@ -48,18 +48,3 @@ class SamplerSeed(Handler):
     def _seed(engine: Engine, number: int) -> None:
         for sampler in samplers_in(engine.state.dataloader):
             sampler.set_epoch(number)
-
-
-def samplers_in(data: Any) -> Iterator[Any]:
-    """Everything in ``data``, however deeply wrapped, that has a ``set_epoch`` method."""
-    waiting, seen = [data], set()
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        if callable(getattr(one, "set_epoch", None)):
-            yield one
-        if isinstance(one, (list, tuple)) and len(one) <= 64:
-            waiting.extend(one)
-        waiting.extend(getattr(one, name, None) for name in _INNER)

@@ -29,6 +29,8 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from footplate import Engine, Signalled
 from footplate.engine.random import seed_all
+from footplate.engine.step.evaluation import evaluation_step
+from footplate.engine.step.training import training_step
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.console import Console
 from footplate.handlers.curves import Curves
@@ -78,31 +80,9 @@ def network(dropout: float) -> nn.Sequential:
     )
 
 
-def trainer_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
-    """An engine that makes one optimizer step a batch, and whose output is the loss."""
-
-    def step(engine: Engine, batch: Batch) -> Tensor:
-        images, labels = batch
-        model.train()
-        loss = F.cross_entropy(model(images), labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return loss.detach()
-
-    return Engine(step, name="train")
-
-
 def evaluator_of(model: nn.Module, name: str) -> Engine:
     """An engine that scores batches, and measures accuracy and loss."""
-
-    @torch.no_grad()
-    def step(engine: Engine, batch: Batch) -> Batch:
-        images, labels = batch
-        model.eval()
-        return model(images), labels
-
-    evaluator = Engine(step, name=name)
+    evaluator = Engine(evaluation_step(model), name=name)
     evaluator.attach(Metrics({"accuracy": Accuracy(), "loss": Loss(F.cross_entropy)}))
     return evaluator
 
@@ -144,10 +124,11 @@ def train(options: Options, folder: Path, *, resume: bool) -> dict[str, str]:
     optimizer = torch.optim.AdamW(model.parameters(), options.lr, weight_decay=decay)
     steps = options.epochs * len(train_loader)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    trainer, evaluator = trainer_of(model, optimizer), evaluator_of(model, "val")
+    trainer = Engine(training_step(model, optimizer, F.cross_entropy), name="train")
+    evaluator = evaluator_of(model, "val")
 
-    def batch_loss(loss: Tensor) -> dict[str, Tensor]:
-        return {"batch_loss": loss}
+    def batch_loss(output: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"batch_loss": output["loss"]}
 
     panels = {
         "loss": ["loss", "val_loss"],
@@ -155,15 +136,14 @@ def train(options: Options, folder: Path, *, resume: bool) -> dict[str, str]:
         "learning rate": ["lr"],
     }
     trainer.attach(SamplerSeed())
-    trainer.attach(Metrics({"loss": Average()}))
+    trainer.attach(Metrics({"loss": Average(lambda output: output["loss"])}))
     trainer.attach(Evaluation(evaluator, val_loader))
     trainer.attach(LRSchedule(cosine, "iteration"))
     trainer.attach(Console())
     trainer.attach(ProgressBar(metrics=["val_accuracy"]))
     trainer.attach(TensorBoard(folder / "tensorboard", output=batch_loss, optimizer=optimizer))
     trainer.attach(Curves(folder / "curves.png", panels=panels, optimizer=optimizer))
-    saved = {"optimizer": optimizer}
-    checkpoint = Checkpoint(folder / "checkpoints", model, saved, best=1, metric="val_accuracy")
+    checkpoint = Checkpoint(folder / "checkpoints", model, best=1, metric="val_accuracy")
     trainer.attach(checkpoint)
     if resume:
         print(f"resuming from {checkpoint.resume(trainer) or 'the start: no checkpoint yet'}")

@@ -1,4 +1,4 @@
-"""Measures what the library promises: ``python -m tests.benchmarks [overhead] [memory] …``.
+"""Measures what the library promises: ``python -m tests.benchmarks [overhead] [step] …``.
 
 It takes some minutes, and prints a table for each benchmark. Let nothing else run meanwhile.
 """
@@ -8,7 +8,7 @@ import platform
 import sys
 from importlib.metadata import version
 
-BENCHMARKS = ["import_time", "overhead", "memory"]
+BENCHMARKS = ["import_time", "overhead", "memory", "step"]
 
 chosen = sys.argv[1:] or BENCHMARKS
 if unknown := [name for name in chosen if name not in BENCHMARKS]:

@@ -560,7 +560,7 @@ def test_a_handler_for_one_engine_refuses_a_second():
     keeper = Keeper()
     first, second = Engine(lambda engine, batch: None, name="one"), Engine(lambda e, b: None)
     first.attach(keeper)
-    with pytest.raises(HandlerError, match="Keeper is attached to <Engine 'one'.*make another one"):
+    with pytest.raises(HandlerError, match=r"Keeper is attached to <Engine 'one'.* make another"):
         second.attach(keeper)
     first.detach(keeper)
     second.attach(keeper)

@@ -1,18 +1,24 @@
 """Running an engine: over which data, how long, and what the state says meanwhile."""
 
+import io
 import itertools
+import math
 import threading
 import weakref
 from types import SimpleNamespace
 
 import ignite.engine
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 import footplate.engine.state
 from footplate import Engine, Events, State
-from footplate.engine.errors import DataError, HandlerError
+from footplate.engine.errors import DataError, HandlerError, StateError
+from footplate.handlers.console import Console as ConsoleHandler
+from footplate.handlers.progress_bar import ProgressBar
 from tests.engine.recording import RecordingEngine
 from tests.golden.scenarios import Unsized
 
@@ -617,3 +623,72 @@ def test_times_go_on_in_the_process_that_loads_the_state(clock):
     resumed.load_state_dict(engine.state_dict())
     clock.now += 1000
     assert resumed.run(range(3)).times == {"EPOCH_COMPLETED": 3, "COMPLETED": 3}
+
+
+# ------------------------------------------------------------------ without an end
+
+
+@pytest.mark.covers("B5")
+@pytest.mark.parametrize("limit", ["max_epochs", "max_iters"])
+def test_a_run_without_an_end_is_ended_by_a_handler(limit):
+    engine = RecordingEngine()
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=7), engine.terminate)
+    state = engine.run(range(3), **{limit: math.inf})
+    assert (state.iteration, state.reason, getattr(state, limit)) == (7, "terminated", math.inf)
+
+
+@pytest.mark.covers("B5")
+@pytest.mark.parametrize("limit", ["max_epochs", "max_iters"])
+def test_a_run_without_an_end_is_saved_loaded_and_given_one(limit):
+    first, second = RecordingEngine(), RecordingEngine()
+    first.add_event_handler(Events.ITERATION_COMPLETED(once=4), first.interrupt)
+    first.run(range(3), **{limit: math.inf})
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert getattr(second.state, limit) == math.inf
+    state = second.run(range(3), **{limit: 6 if limit == "max_iters" else 2})
+    assert (state.iteration, state.reason, second.batches) == (6, "completed", [1, 2])
+
+
+@pytest.mark.parametrize("limits", [{"max_epochs": -math.inf}, {"max_iters": math.nan},
+                                    {"epoch_length": math.inf}])  # fmt: skip
+def test_other_limits_are_whole(limits):
+    with pytest.raises(TypeError, match="is a whole number or None"):
+        RecordingEngine().run(range(3), **limits)
+
+
+def test_a_state_with_an_endless_epoch_is_refused():
+    engine = RecordingEngine()
+    with pytest.raises(StateError, match="epoch_length is a whole number"):
+        engine.load_state_dict({"iteration": 0, "epoch_length": math.inf, "max_epochs": math.inf})
+
+
+def test_nothing_is_shown_of_an_end_that_is_none():
+    engine, printed = Engine(lambda engine, batch: None, name="train"), io.StringIO()
+    engine.attach(ConsoleHandler(stream=printed))
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
+    engine.attach(ProgressBar(console=terminal, interval=0))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.terminate)
+    engine.add_event_handler(Events.EPOCH_STARTED, lambda: terminal.print("."))
+    engine.run([0, 1], max_epochs=math.inf)
+    assert printed.getvalue() == "train  epoch 1  iteration 2\n"
+    shown = terminal.file.getvalue()
+    assert "train [1]" in shown
+    assert "inf" not in shown
+
+
+def test_a_silenced_engine_is_heard_by_nobody_and_counts_nothing():
+    engine, heard = Engine(lambda engine, batch: engine.fire_event("MINE") or batch * 2), []
+    engine.register_events("MINE")
+    engine.add_event_handler("MINE", lambda: heard.append("mine"))
+    engine.bus.signal("MINE").connect(lambda sender: heard.append("any"))
+    with engine.silenced():
+        assert engine.process(4) == 8
+        assert engine.channels["MINE"].calls == ()
+    assert heard == []
+    assert engine.state.get_event_attrib_value("MINE") == 0
+    engine.run([1])
+    assert heard == ["mine", "any"]
+    assert engine.state.get_event_attrib_value("MINE") == 1

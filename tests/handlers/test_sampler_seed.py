@@ -6,7 +6,8 @@ import pytest
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 from footplate import Engine, Events
-from footplate.handlers.sampler_seed import SamplerSeed, samplers_in
+from footplate.engine.samplers import samplers_in
+from footplate.handlers.sampler_seed import SamplerSeed
 
 
 def loader() -> DataLoader:

@@ -50,8 +50,9 @@ def last_of(folder: Path) -> tuple[str, dict]:
     """The digest of the weights and the optimizer's state after three epochs."""
     saved = run_of(folder) / "checkpoints" / "00000060"
     manifest = json.loads((saved / "manifest.json").read_text())
-    state = torch.load(saved / "state.pt", weights_only=True)["others"]["optimizer"]["state"]
-    return manifest["files"]["model.safetensors"][1], state
+    state = torch.load(saved / "state.pt", weights_only=True)["engine"]
+    optimization = state["footplate"]["handlers"]["optimization"]
+    return manifest["files"]["model.safetensors"][1], optimization["optimizer"]["state"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,189 @@
+"""Several loaders as one: each batch holds a batch of every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from .beginning import check_data
+from .errors import DataError, nearest
+from .source import END, length_of
+
+__all__ = ["Combined", "Mode", "combined"]
+
+Mode = Literal["min_size", "max_size_cycle"]
+"""When a pass over several loaders ends."""
+
+_ELSEWHERE = ("max_size", "sequential")  # Lightning has these; no name here means the same
+
+
+def combined(
+    loaders: Mapping[Any, Iterable[Any]] | Sequence[Iterable[Any]], mode: Mode = "min_size"
+) -> Combined:
+    """Make one loader of several; its batches are dicts or lists of theirs.
+
+    In an engine's run, a pass over it is a pass over each, and a
+    :class:`~footplate.handlers.sampler_seed.SamplerSeed` reaches the samplers of all of them. One
+    that begins again within a pass is not told so: a sampler that goes by ``set_epoch`` has the
+    same order then, and one that draws its order draws another.
+
+    The modes are named after those of Lightning's ``CombinedLoader``.
+
+    Args:
+        loaders: the loaders, by name or in a list.
+        mode: when a pass ends: with ``"min_size"``, when the shortest has; with
+            ``"max_size_cycle"``, when the longest has, and those that have ended begin again.
+
+    Returns:
+        a loader with a length if all of them have one. It can be iterated over once if one of
+        them can, else again and again.
+
+    Raises:
+        TypeError: for what is no mapping, list or tuple, or holds what can't be iterated over.
+        ValueError: for no loaders, an unknown mode, or a one-shot iterator that would have to
+            begin again.
+        DataError: for an empty loader that would have to begin again.
+
+    Example:
+        >>> list(combined({"a": [1, 2, 3], "b": "xy"}))
+        [{'a': 1, 'b': 'x'}, {'a': 2, 'b': 'y'}]
+        >>> list(combined([[1, 2, 3], "xy"], "max_size_cycle"))
+        [[1, 'x'], [2, 'y'], [3, 'x']]
+    """
+    if not isinstance(loaders, (Mapping, list, tuple)):
+        raise TypeError(
+            f"combined() takes a dict or a list of loaders, given a {type(loaders).__name__}."
+        )
+    if not loaders:
+        raise ValueError("combined() was given no loaders; give at least one.")
+    if mode not in get_args(Mode):
+        near = "" if mode in _ELSEWHERE else nearest(str(mode), get_args(Mode))
+        raise ValueError(
+            f"mode is 'min_size', up to the end of the shortest, or 'max_size_cycle', up to the "
+            f"end of the longest while the others begin again; given {mode!r}.{near}"
+        )
+    named = dict(loaders) if isinstance(loaders, Mapping) else dict(enumerate(loaders))
+    for name, loader in named.items():
+        _check(name, loader, mode)
+    one_shot = any(isinstance(loader, Iterator) for loader in named.values())
+    made = _OneShot if one_shot else Combined
+    return made(named, mode, as_dict=isinstance(loaders, Mapping))
+
+
+class Combined:
+    """Several loaders as one; made by :func:`combined`.
+
+    Attributes:
+        loaders: the loaders, by name or place.
+        mode: when a pass ends.
+    """
+
+    def __init__(self, loaders: dict[Any, Any], mode: Mode, *, as_dict: bool) -> None:
+        self.loaders = loaders
+        self.mode = mode
+        self._as_dict = as_dict
+
+    @property
+    def num_workers(self) -> int:
+        """The least of the loaders' numbers: 0 if one of them loads in this process."""
+        return min(getattr(loader, "num_workers", 0) for loader in self.loaders.values())
+
+    def __iter__(self) -> Iterator[Any]:
+        walk = _Shortest if self.mode == "min_size" else _Longest
+        return map(self._together, walk(self.loaders))
+
+    def __len__(self) -> int:
+        lengths = {name: length_of(loader) for name, loader in self.loaders.items()}
+        known = [length for length in lengths.values() if length is not None]
+        if len(known) < len(lengths):
+            unsized = ", ".join(repr(name) for name, one in lengths.items() if one is None)
+            raise TypeError(f"loaders without a length: {unsized}; so together they have none.")
+        return min(known) if self.mode == "min_size" else max(known)
+
+    def _together(self, batches: dict[Any, Any]) -> Any:
+        return batches if self._as_dict else list(batches.values())
+
+
+class _OneShot(Combined):
+    """Over loaders of which one is an iterator; an iterator itself."""
+
+    def __init__(self, loaders: dict[Any, Any], mode: Mode, *, as_dict: bool) -> None:
+        super().__init__(loaders, mode, as_dict=as_dict)
+        self._walk = _Shortest(loaders)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._together(next(self._walk))
+
+
+class _Shortest(Iterator[dict[Any, Any]]):
+    """Ends with the loader that ends first.
+
+    An error in one loader leaves the batches of those before it for the next try.
+    """
+
+    def __init__(self, loaders: Mapping[Any, Any]) -> None:
+        self._iterators = {name: iter(loader) for name, loader in loaders.items()}
+        self._taken: dict[Any, Any] = {}
+
+    def __next__(self) -> dict[Any, Any]:
+        for name, iterator in self._iterators.items():
+            if name not in self._taken:
+                self._taken[name] = next(iterator)
+        taken, self._taken = self._taken, {}
+        return taken
+
+
+class _Longest(Iterator[dict[Any, Any]]):
+    """Ends with the loader that ends last; one that has ended begins again."""
+
+    def __init__(self, loaders: dict[Any, Any]) -> None:
+        self._loaders = loaders
+        self._iterators = {name: iter(loader) for name, loader in loaders.items()}
+        self._first_pass = set(loaders)
+
+    def __next__(self) -> dict[Any, Any]:
+        # Those in their first pass come first: when all have ended, none must have begun again.
+        batches = dict.fromkeys(self._loaders, END)
+        for name in [name for name in self._loaders if name in self._first_pass]:
+            batches[name] = next(self._iterators[name], END)
+            if batches[name] is END:
+                self._first_pass.remove(name)
+        if not self._first_pass:
+            raise StopIteration
+        for name in [name for name in self._loaders if name not in self._first_pass]:
+            batches[name] = self._again(name)
+        return batches
+
+    def _again(self, name: Any) -> Any:
+        """The next batch of a loader, which begins again if it has no more."""
+        batch = next(self._iterators[name], END)
+        if batch is END:
+            self._iterators[name] = iter(self._loaders[name])
+            batch = next(self._iterators[name], END)
+        if batch is END:
+            raise DataError(_empty(name))
+        return batch
+
+
+def _check(name: Any, loader: Any, mode: Mode) -> None:
+    if loader is None:
+        raise TypeError(f"loader {name!r} is None; leave it out.")
+    try:
+        check_data(loader)
+    except TypeError as error:
+        error.add_note(f"given to combined() as loader {name!r}")
+        raise
+    if mode == "max_size_cycle" and isinstance(loader, Iterator):
+        raise ValueError(
+            f"loader {name!r} is a one-shot iterator, a {type(loader).__name__}, which can't begin "
+            f"again; give a list or a DataLoader, or mode='min_size'."
+        )
+    if mode == "max_size_cycle" and length_of(loader) == 0:
+        raise DataError(_empty(name))
+
+
+def _empty(name: Any) -> str:
+    return f"loader {name!r} is empty, and can't begin again; leave it out, or give it data."

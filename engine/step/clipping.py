@@ -1,0 +1,97 @@
+"""Clipping: small functions that bound gradients in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["ClipNorm", "ClipValue", "norm_of"]
+
+
+class ClipNorm:
+    """Scales all gradients together so that their norm is at most ``max_norm``.
+
+    Args:
+        max_norm: the bound, above 0.
+        norm_type: the norm's p, 2 by default; ``math.inf`` for the largest value.
+        error_if_nonfinite: whether a norm that is no number is an error.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, 4.0])
+        >>> ClipNorm(1.0)([weight]).item(), weight.grad
+        (5.0, tensor([0.6000, 0.8000]))
+
+    Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks, 2013;
+    computed by :func:`torch.nn.utils.clip_grad_norm_`.
+    """
+
+    def __init__(
+        self, max_norm: float, norm_type: float = 2.0, *, error_if_nonfinite: bool = False
+    ) -> None:
+        _positive("max_norm", max_norm)
+        _positive("norm_type", norm_type)
+        self.max_norm = float(max_norm)
+        self.norm_type = float(norm_type)
+        self.error_if_nonfinite = error_if_nonfinite
+
+    def __call__(self, parameters: Sequence[Tensor]) -> Tensor:
+        """Clip, and return the norm before that, a scalar tensor on the gradients' device."""
+        return torch.nn.utils.clip_grad_norm_(
+            parameters,
+            self.max_norm,
+            self.norm_type,
+            error_if_nonfinite=self.error_if_nonfinite,
+        )
+
+    def __repr__(self) -> str:
+        return f"ClipNorm({self.max_norm:g}, {self.norm_type:g})"
+
+
+class ClipValue:
+    """Bounds each element of the gradients to ``-max_value … max_value``.
+
+    Args:
+        max_value: the bound, above 0.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, -0.5])
+        >>> ClipValue(1.0)([weight])
+        >>> weight.grad
+        tensor([ 1.0000, -0.5000])
+    """
+
+    def __init__(self, max_value: float) -> None:
+        _positive("max_value", max_value)
+        self.max_value = float(max_value)
+
+    def __call__(self, parameters: Sequence[Tensor]) -> None:
+        """Clip."""
+        torch.nn.utils.clip_grad_value_(parameters, self.max_value)
+
+    def __repr__(self) -> str:
+        return f"ClipValue({self.max_value:g})"
+
+
+def norm_of(parameters: Sequence[Tensor], norm_type: float = 2.0) -> Tensor:
+    """The norm of all gradients together, a scalar tensor on their device; 0 without any.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, -4.0])
+        >>> norm_of([weight]).item(), norm_of([weight], math.inf).item()
+        (5.0, 4.0)
+    """
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients, norm_type)
+
+
+def _positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"{name} is a number above 0, given {value!r}.")
+    if name != "norm_type" and math.isinf(value):
+        raise ValueError(f"{name}={value} bounds nothing; leave clipping out.")

@@ -1,0 +1,370 @@
+"""Contracts: how to get a loss and outputs from a model.
+
+A contract is one small class that knows what a kind of model offers. :func:`contract_of` picks the
+one that fits, unless it is named.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import nn
+
+from ..errors import nearest
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+__all__ = [
+    "CONTRACTS",
+    "BatchProcessor",
+    "Contract",
+    "LossFunctions",
+    "StepMethods",
+    "Supervised",
+    "contract_of",
+]
+
+
+class Contract:
+    """How to get a loss and outputs from a kind of model; base of all contracts.
+
+    Args:
+        model: the model.
+        loss: what computes the loss, where that is not the model's business.
+
+    Attributes:
+        name: what it is asked for by.
+        needs: what a model, or the user, has to bring, in a few words.
+        loss_for_each: whether each of several optimizers has a loss of its own.
+        optimizes_itself: whether :meth:`forward` runs backward and steps the optimizer, too.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[str]
+    loss_for_each: ClassVar[bool] = False
+    optimizes_itself: bool = False
+
+    def __init__(self, model: nn.Module, loss: Any = None) -> None:
+        self.model = model
+        if loss is not None:
+            raise ValueError(
+                f"contract {self.name!r} takes the loss from {type(self.model).__name__}; "
+                f"leave loss= out."
+            )
+
+    @classmethod
+    def fits(cls, model: object, loss: object) -> bool:
+        """Whether the model and the loss are what this contract is made for."""
+        raise NotImplementedError(f"{cls.__name__}.fits(model, loss) -> bool is missing.")
+
+    def bind(self, optimizations: Mapping[str, Any]) -> None:
+        """Look at what will optimize the model; a contract that hands it on keeps it."""
+
+    def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
+        """What the model answers to a training batch.
+
+        Args:
+            engine: the engine that runs.
+            batch: its batch.
+            turn: the name of the optimizer whose turn it is, where there are several; names
+                joined by ``+`` for those that share a loss.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.forward() is missing.")
+
+    def loss(self, outputs: Any, batch: Any) -> Any:
+        """The loss: a scalar tensor, a dict with one under ``"loss"``, or ``None`` to skip."""
+        return outputs
+
+    def evaluate(self, engine: Engine, batch: Any) -> Any:
+        """What an evaluation step reports of a batch."""
+        raise NotImplementedError(f"{type(self).__name__}.evaluate() is missing.")
+
+    def predict(self, engine: Engine, batch: Any) -> Any:
+        """What a prediction step reports of a batch."""
+        raise NotImplementedError(f"{type(self).__name__}.predict() is missing.")
+
+
+class Supervised(Contract):
+    """A plain module and a loss function of its answer and the target.
+
+    Args:
+        model: called with the input.
+        loss: called as ``loss(y_pred, y)``; not needed for evaluation and prediction.
+        unpack: takes a batch apart into input and target; by default a batch is such a pair.
+
+    Example:
+        >>> import torch
+        >>> contract = Supervised(torch.nn.Linear(2, 1), torch.nn.functional.mse_loss)
+        >>> batch = torch.zeros(4, 2), torch.zeros(4, 1)
+        >>> contract.loss(contract.forward(None, batch), batch).shape
+        torch.Size([])
+    """
+
+    name = "supervised"
+    needs = "a loss function (y_pred, y) -> loss besides the model"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[[Any, Any], Any] | None = None,
+        *,
+        unpack: Callable[[Any], tuple[Any, Any]] | None = None,
+    ) -> None:
+        super().__init__(model)
+        self._loss = loss
+        self._unpack = _pair if unpack is None else unpack
+        self._own_unpack = unpack is not None
+
+    @classmethod
+    def fits(cls, model: object, loss: object) -> bool:
+        """Any module with one loss function."""
+        return isinstance(model, nn.Module) and callable(loss)
+
+    def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
+        """The model's answer to the input."""
+        return self.model(self._unpack(batch)[0])
+
+    def loss(self, outputs: Any, batch: Any) -> Any:
+        """What the loss function says of answer and target."""
+        if self._loss is None:
+            raise TypeError(f"contract {self.name!r} needs {self.needs}; give loss=.")
+        return self._loss(outputs, self._unpack(batch)[1])
+
+    def evaluate(self, engine: Engine, batch: Any) -> Any:
+        """The pair ``(y_pred, y)``, as metrics take it."""
+        x, y = self._unpack(batch)
+        return self.model(x), y
+
+    def predict(self, engine: Engine, batch: Any) -> Any:
+        """The model's answer; the batch may bring a target, which is not looked at."""
+        paired = self._own_unpack or (isinstance(batch, (list, tuple)) and len(batch) == 2)
+        return self.model(self._unpack(batch)[0] if paired else batch)
+
+
+class LossFunctions(Contract):
+    """Several loss functions, one for each optimizer, that call the model themselves.
+
+    Args:
+        model: the module that holds all parts.
+        loss: functions ``(model, batch) -> loss`` by the name of the optimizer; names joined by
+            ``+`` for a loss that several share.
+    """
+
+    name = "loss_functions"
+    needs = "a dict of functions (model, batch) -> loss by the optimizer's name"
+    loss_for_each = True
+
+    def __init__(self, model: nn.Module, loss: Mapping[str, Callable[[Any, Any], Any]]) -> None:
+        super().__init__(model)
+        if not self.fits(model, loss):
+            raise TypeError(f"contract {self.name!r} needs {self.needs}, given {loss!r:.80}.")
+        self._losses = dict(loss)
+
+    @classmethod
+    def fits(cls, model: object, loss: object) -> bool:
+        """Any module with a dict of functions."""
+        return isinstance(loss, Mapping) and bool(loss) and all(map(callable, loss.values()))
+
+    def bind(self, optimizations: Mapping[str, Any]) -> None:
+        """Check that each loss has its optimizer."""
+        names = [name for joined in self._losses for name in joined.split("+")]
+        if unknown := [name for name in names if name not in optimizations]:
+            raise ValueError(
+                f"there are losses for {', '.join(map(repr, unknown))}, but the optimizers are "
+                f"{', '.join(map(repr, optimizations))}.{nearest(unknown[0], optimizations)}"
+            )
+
+    def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
+        """The loss of the optimizer whose turn it is."""
+        if turn not in self._losses:
+            raise ValueError(
+                f"it is the turn of {turn!r}, for which there is no loss; there are losses for "
+                f"{', '.join(map(repr, self._losses))}."
+            )
+        return self._losses[turn](self.model, batch)
+
+    def evaluate(self, engine: Engine, batch: Any) -> Any:
+        """What each loss function gives, by name."""
+        return {name: loss(self.model, batch) for name, loss in self._losses.items()}
+
+    def predict(self, engine: Engine, batch: Any) -> Any:
+        """The model's answer to the batch."""
+        return self.model(batch)
+
+
+class StepMethods(Contract):
+    """A model with ``train_step``, and ``val_step``, ``valid_step``, ``test_step`` at will.
+
+    Who runs backward and who steps is said by the signature of ``train_step``:
+
+    - ``train_step(data, optim_wrapper)``, as in MMEngine: the model does both, through the
+      :class:`.Optimization` that it is given (a dict of them where there are several);
+    - ``train_step(data, optimizer)``, as in MMCV, and ``train_step(data)``: the model returns a
+      dict with ``"loss"``, or a loss, and the engine does both.
+
+    A parameter named ``engine`` gets the engine, and the entries of ``engine.state.keywords``, if
+    somebody set such a dict, go to the parameters of their names.
+
+    Args:
+        model: the model.
+    """
+
+    name = "step_methods"
+    needs = "a model with train_step(data, …), or val_step, valid_step, test_step, predict_step"
+    _METHODS = ("train_step", "val_step", "valid_step", "test_step", "predict_step")
+
+    def __init__(self, model: nn.Module, loss: None = None) -> None:
+        super().__init__(model, loss)
+        self._given: dict[str, Any] = {}
+        self._names = {
+            method: tuple(inspect.signature(getattr(model, method)).parameters.items())
+            for method in self._METHODS
+            if callable(getattr(model, method, None))
+        }
+        self.optimizes_itself = "optim_wrapper" in dict(self._names.get("train_step", ()))
+
+    @classmethod
+    def fits(cls, model: object, loss: object) -> bool:
+        """Models that have one of the methods, and no loss besides."""
+        return loss is None and any(callable(getattr(model, name, None)) for name in cls._METHODS)
+
+    def bind(self, optimizations: Mapping[str, Any]) -> None:
+        """Keep what the model's method asks for, be it wrapped or bare."""
+        wrapped = dict(optimizations)
+        bare = {name: one.optimizer for name, one in wrapped.items()}
+        several = len(wrapped) > 1
+        self._given = {
+            "optim_wrapper": wrapped if several else next(iter(wrapped.values())),
+            "optimizer": bare if several else next(iter(bare.values())),
+        }
+
+    def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
+        """What ``train_step`` returns."""
+        return self._call(engine, batch, "train_step")
+
+    def evaluate(self, engine: Engine, batch: Any) -> Any:
+        """What ``test_step`` returns on an engine named ``test``, and else ``val_step``."""
+        order = ("val_step", "valid_step", "test_step")
+        if engine is not None and engine.name == "test":
+            order = ("test_step", "val_step", "valid_step")
+        return self._call(engine, batch, *order)
+
+    def predict(self, engine: Engine, batch: Any) -> Any:
+        """What ``predict_step`` returns, and without it the model's answer to the batch."""
+        if "predict_step" in self._names:
+            return self._call(engine, batch, "predict_step")
+        return self.model(batch)
+
+    def _call(self, engine: Engine, batch: Any, *methods: str) -> Any:
+        method = next((name for name in methods if name in self._names), None)
+        if method is None:
+            raise TypeError(
+                f"{type(self.model).__name__} has no {' or '.join(methods)}; it has "
+                f"{', '.join(self._names) or 'none of these methods'}."
+            )
+        keywords = getattr(engine.state, "keywords", None) or {}
+        known = {**self._given, "engine": engine, **keywords}
+        named = self._names[method][1:]
+        given = {name: known[name] for name, _ in named if name in known}
+        if any(parameter.kind is parameter.VAR_KEYWORD for _, parameter in named):
+            given.update(keywords)
+        return getattr(self.model, method)(batch, **given)
+
+
+class BatchProcessor(Contract):
+    """A function that knows what to do with a batch, as in MMCV of old.
+
+    Args:
+        model: the model.
+        loss: the function, called as ``batch_processor(model, data, train_mode=…)``, with the
+            entries of ``engine.state.keywords`` besides; it returns a dict with ``"loss"``.
+    """
+
+    name = "batch_processor"
+    needs = "a function (model, data, train_mode) -> dict with 'loss' in the place of loss="
+
+    def __init__(self, model: nn.Module, loss: Callable[..., Any]) -> None:
+        super().__init__(model)
+        if not self.fits(model, loss):
+            raise TypeError(f"contract {self.name!r} needs {self.needs}, given {loss!r:.80}.")
+        self._process = loss
+
+    @classmethod
+    def fits(cls, model: object, loss: object) -> bool:
+        """Functions with a parameter ``train_mode``."""
+        if not callable(loss) or isinstance(loss, nn.Module):
+            return False
+        try:
+            return "train_mode" in inspect.signature(loss).parameters
+        except (TypeError, ValueError):
+            return False
+
+    def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
+        """What the function returns in training."""
+        return self._call(engine, batch, train_mode=True)
+
+    def evaluate(self, engine: Engine, batch: Any) -> Any:
+        """What the function returns in evaluation."""
+        return self._call(engine, batch, train_mode=False)
+
+    predict = evaluate
+
+    def _call(self, engine: Engine, batch: Any, *, train_mode: bool) -> Any:
+        keywords = getattr(engine.state, "keywords", None) or {}
+        return self._process(self.model, batch, train_mode=train_mode, **keywords)
+
+
+CONTRACTS: Sequence[type[Contract]] = (BatchProcessor, LossFunctions, Supervised, StepMethods)
+"""Every contract, in the order in which they are tried."""
+
+
+def contract_of(model: nn.Module, loss: Any = None, name: str | Contract | None = None) -> Contract:
+    """The contract for a model: the named one, or the first that fits.
+
+    A loss that is given decides, even if the model has step methods of its own.
+
+    Args:
+        model: the model.
+        loss: a loss function, a dict of them, or a batch processor.
+        name: the contract's name, or a contract, which is returned as it is.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: if none fits, with what each of them needs.
+
+    Example:
+        >>> import torch
+        >>> contract_of(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss).name
+        'supervised'
+    """
+    if isinstance(name, Contract):
+        return name
+    by_name = {contract.name: contract for contract in CONTRACTS}
+    if name is not None:
+        if name not in by_name:
+            raise ValueError(
+                f"contract {name!r} is none of {', '.join(by_name)}.{nearest(name, by_name)}"
+            )
+        return by_name[name](model, loss)
+    for contract in CONTRACTS:
+        if contract.fits(model, loss):
+            return contract(model, loss)
+    needs = "; ".join(f"{contract.name}: {contract.needs}" for contract in CONTRACTS)
+    given = "no loss" if loss is None else f"loss={loss!r:.60}"
+    raise TypeError(
+        f"no contract fits {type(model).__name__} with {given}. Give what one of them needs "
+        f"({needs}), or a Contract of your own as contract=."
+    )
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    if not isinstance(batch, (list, tuple)) or len(batch) != 2:
+        found = f"{len(batch)} parts" if isinstance(batch, (list, tuple)) else "no pair"
+        raise TypeError(
+            f"a batch is (input, target), given a {type(batch).__name__} of {found}; say how to "
+            f"take it apart: contract=Supervised(model, loss, unpack=lambda batch: (…, …))."
+        )
+    return batch[0], batch[1]

@@ -1,0 +1,139 @@
+"""Evaluation and prediction steps: what a model says, with no gradient and in evaluation mode."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..handler import Handler
+from ..priority import Priority
+from .announcer import Announcer
+from .contracts import Contract, StepMethods, Supervised, contract_of
+from .precision import Precision
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+__all__ = ["EvaluationStep", "evaluation_step", "prediction_step"]
+
+
+class EvaluationStep(Handler):
+    """One iteration of evaluation or prediction, as the process function of an engine.
+
+    For the length of each run, whatever ends it, every submodule is in evaluation mode, and then
+    in the mode that it was in. No gradients are computed.
+
+    Args:
+        contract: how to get outputs from the model.
+        predicts: whether the model is asked to predict, with no target.
+        precision: what the forward pass computes with.
+    """
+
+    priority = Priority.HIGHEST
+    for_one_engine = True
+
+    def __init__(
+        self,
+        contract: Contract,
+        *,
+        predicts: bool = False,
+        precision: str | Precision = "fp32",
+    ) -> None:
+        self.contract = contract
+        self.precision = Precision.of(precision)
+        self._ask = contract.predict if predicts else contract.evaluate
+        self._announce = Announcer()
+        self._modes: list[tuple[nn.Module, bool]] = []
+
+    def on_register(self, engine: Engine) -> None:
+        """Register the events."""
+        self._announce = Announcer(engine)
+
+    def opened(self, engine: Engine) -> None:
+        """Note the mode of every submodule, and set them to evaluation mode."""
+        model = self.contract.model
+        self._modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+
+    def closed(self, engine: Engine) -> None:
+        """Put the modes back."""
+        for module, training in self._modes:
+            module.training = training
+        self._modes = []
+
+    def __call__(self, engine: Engine, batch: Any) -> Any:
+        """Evaluate a batch, or predict."""
+        announce = self._announce
+        if announce.forward_started.calls:
+            announce(announce.forward_started, batch=batch)
+        with torch.no_grad(), self.precision.autocast(_device_type(self.contract.model)):
+            outputs = self._ask(engine, batch)
+        if announce.forward_completed.calls:
+            announce(announce.forward_completed, outputs=outputs)
+        return outputs
+
+
+def evaluation_step(
+    model: nn.Module,
+    loss: Any = None,
+    *,
+    contract: str | Contract | None = None,
+    precision: str | Precision = "fp32",
+) -> EvaluationStep:
+    """An evaluation step for a model; a plain module's output is the pair ``(y_pred, y)``.
+
+    Args:
+        model: the model.
+        loss: as for :func:`~footplate.engine.step.training.training_step`; a plain module needs
+            none here.
+        contract: how to get outputs from the model, if that is not to be found out.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+
+    Example:
+        >>> from ignite.metrics import MeanSquaredError
+        >>> from footplate import Engine
+        >>> model = nn.Linear(2, 1)
+        >>> evaluator = Engine(evaluation_step(model), name="val")
+        >>> MeanSquaredError().attach(evaluator, "mse")
+        >>> list(evaluator.run([(torch.zeros(4, 2), torch.zeros(4, 1))]).metrics)
+        ['mse']
+        >>> model.training
+        True
+    """
+    return EvaluationStep(_contract_of(model, loss, contract), precision=precision)
+
+
+def prediction_step(
+    model: nn.Module,
+    *,
+    contract: str | Contract | None = None,
+    precision: str | Precision = "fp32",
+) -> EvaluationStep:
+    """A prediction step for a model; a plain module's output is its answer to the input.
+
+    Args:
+        model: the model; with a ``predict_step`` of its own, that is called.
+        contract: how to get outputs from the model, if that is not to be found out.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+
+    Example:
+        >>> from footplate import Engine
+        >>> predictor = Engine(prediction_step(nn.Linear(2, 3)), name="predict")
+        >>> predictor.run([torch.zeros(4, 2)]).output.shape
+        torch.Size([4, 3])
+    """
+    return EvaluationStep(_contract_of(model, None, contract), predicts=True, precision=precision)
+
+
+def _contract_of(model: nn.Module, loss: Any, contract: str | Contract | None) -> Contract:
+    """The contract that fits; a plain module needs no loss here."""
+    plain = loss is None and contract is None and not StepMethods.fits(model, None)
+    return Supervised(model) if plain else contract_of(model, loss, contract)
+
+
+def _device_type(model: nn.Module) -> str:
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return "cpu" if tensor is None else tensor.device.type

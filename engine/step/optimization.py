@@ -1,0 +1,362 @@
+"""Optimization: how losses become steps of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from ..errors import StateError
+from ..handler import Handler
+from ..priority import Priority
+from .accumulation import Accumulation, Window
+from .announcer import Announcer
+from .precision import Precision
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+__all__ = ["Clip", "Optimization"]
+
+Clip = Callable[[Sequence[Tensor]], "Tensor | None"]
+"""Bounds the gradients of parameters in place, and may return their norm before that."""
+
+
+class Optimization(Handler):
+    """An optimizer with its precision, accumulation and clipping.
+
+    A training step drives it. By hand, :meth:`update` is backward and, once a window of batches
+    is full, the rest; attach it to the engine to have its events fired and its state saved::
+
+        backward           add the gradients of a batch, scaled for fp16
+        unscale, divide    once the window is full: by what it holds
+        GRADIENTS_READY    handlers may change the gradients
+        clip
+        step               unless a handler called veto(), or fp16 gradients overflowed
+        zero_grad
+
+    Without an engine it works in a plain loop, silently.
+
+    Args:
+        optimizer: any optimizer of torch.
+        name: its key in the engine's state, by which handlers tell several apart.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or a :class:`.Precision`.
+        accumulate: batches in a window, ``{epoch: batches}``, or an :class:`.Accumulation`.
+        clip: a :class:`.ClipNorm`, a :class:`.ClipValue` or any function of the parameters.
+
+    Attributes:
+        window: what the gradients hold.
+        norm: the gradients' norm before the last clipping, if ``clip`` returned it.
+        alone: whether it is the only optimizer of its step. If not, backward computes the
+            gradients of its own parameters only.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
+        >>> optimization = Optimization(torch.optim.SGD([weight], lr=0.1), accumulate=2)
+        >>> for x in (2.0, 4.0):
+        ...     print(optimization.update((weight * x).sum()), weight.item())
+        False 1.0
+        True 0.699999988079071
+    """
+
+    name: str
+    priority = Priority.HIGHEST
+    for_one_engine = True
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        name: str = "optimization",
+        precision: str | Precision = "fp32",
+        accumulate: int | Mapping[int, int] | Accumulation = 1,
+        clip: Clip | None = None,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"Optimization() takes an optimizer of torch, given {optimizer!r:.80}.")
+        if clip is not None and not callable(clip):
+            raise TypeError(f"clip={clip!r} can't be called; write ClipNorm({clip}) for a norm.")
+        self.optimizer = optimizer
+        self.name = name
+        self.precision = Precision.of(precision)
+        self.accumulation = Accumulation.of(accumulate)
+        self.clip = clip
+        self.norm: Tensor | None = None
+        self.alone = True
+        self.window = Window(self.accumulation.size_in(1))
+        self._announce = Announcer()
+        self._vetoed = False
+
+    def on_register(self, engine: Engine) -> None:
+        """Fire the events of steps there."""
+        self._announce = Announcer(engine)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What the optimizer optimizes."""
+        return [one for group in self.optimizer.param_groups for one in group["params"]]
+
+    @property
+    def device_type(self) -> str:
+        """The type of device that the parameters are on."""
+        return str(self.optimizer.param_groups[0]["params"][0].device.type)
+
+    @cached_property
+    def scaler(self) -> GradScaler | None:
+        """What scales losses for fp16."""
+        return self.precision.scaler(self.device_type)
+
+    # ------------------------------------------------------------------ the parts of an update
+
+    def update(self, loss: Tensor, weight: float | Tensor | None = None) -> bool:
+        """Add a batch's gradients, and make a step if that fills the window.
+
+        Args:
+            loss: the batch's loss, a scalar tensor.
+            weight: how many samples or tokens the loss is the mean of; a number, or a scalar
+                tensor, which is not read. By default all batches of a window weigh the same.
+
+        Returns:
+            whether the optimizer stepped.
+        """
+        self.backward(loss, weight)
+        return self.settle()
+
+    def backward(
+        self,
+        loss: Tensor,
+        weight: float | Tensor | None = None,
+        *,
+        shared_with: Sequence[Optimization] = (),
+    ) -> None:
+        """Add a batch's gradients to those of the window; see :meth:`update`.
+
+        Args:
+            loss: the batch's loss.
+            weight: what it is the mean of.
+            shared_with: further optimizations that take gradients of this loss.
+
+        Raises:
+            ValueError: if those who share the loss scale it, or weigh it differently.
+        """
+        announce, group = self._announce, (self, *shared_with)
+        for one in group:
+            one._begin_window()
+        if shared_with:
+            _check_shared(group)
+        if announce.backward_started.calls:
+            announce(announce.backward_started, loss=loss, optimization=self)
+        if self.window.size == 1:
+            weight = None
+        added = loss if weight is None else loss * weight
+        if self.scaler is not None:
+            added = self.scaler.scale(added)
+        wanted = None if self.alone else [p for o in group for p in o.parameters if p.requires_grad]
+        try:
+            added.backward(inputs=wanted)  # type: ignore[no-untyped-call]
+            for one in group:
+                one.window.add(weight)
+        except BaseException as error:  # some gradients were added, and can't be told apart
+            for one in group:
+                error.add_note(f"{one.name!r} lets go of {one.window.held} batches before this one")
+                one.optimizer.zero_grad()
+                one.window.held = 0
+            raise
+        if announce.backward_completed.calls:
+            announce(announce.backward_completed, loss=loss, optimization=self)
+
+    def settle(self) -> bool:
+        """Make a step if the window is full, or if the epoch ends here and the window with it.
+
+        Returns:
+            whether the optimizer stepped.
+        """
+        window = self.window
+        if window.held and (window.held >= window.size or self._ends_here()):
+            return self.step()
+        return False
+
+    def step(self) -> bool:
+        """Step with what the window holds, full or not, and let the gradients go.
+
+        Returns:
+            whether the optimizer stepped; not so if a handler vetoed it, or gradients overflowed.
+        """
+        announce = self._announce
+        self._settle_gradients()
+        if announce.gradients_ready.calls:
+            announce(announce.gradients_ready, optimization=self)
+        if self.clip is not None:
+            self._clip(self.clip)
+        if announce.optimizer_step_started.calls:
+            announce(announce.optimizer_step_started, optimization=self)
+        refused = self._step_unless_refused()
+        if refused is None:
+            announce(announce.optimizer_stepped, optimization=self)
+        else:
+            announce(announce.optimizer_step_skipped, optimization=self, reason=refused)
+        self.zero_grad()
+        return refused is None
+
+    def zero_grad(self) -> None:
+        """Let the gradients go, and begin a new window."""
+        announce = self._announce
+        if announce.zero_grad_started.calls:
+            announce(announce.zero_grad_started, optimization=self)
+        self.optimizer.zero_grad()
+        self.window.held = 0
+        if announce.zero_grad_completed.calls:
+            announce(announce.zero_grad_completed, optimization=self)
+
+    def veto(self) -> None:
+        """Leave out the step at hand; its gradients are let go.
+
+        Raises:
+            RuntimeError: outside of a step.
+        """
+        if not self.window.held:
+            raise RuntimeError(
+                f"{self.name!r} has no gradients to leave out; call veto() in a handler of "
+                f"BACKWARD_COMPLETED, GRADIENTS_READY or OPTIMIZER_STEP_STARTED."
+            )
+        self._vetoed = True
+
+    # ------------------------------------------------------------------ for models that do it all
+
+    def optim_context(self, model: torch.nn.Module) -> AbstractContextManager[None]:
+        """The context for a model's forward pass, by MMEngine's name."""
+        return self.precision.autocast(self.device_type)
+
+    def update_params(self, loss: Tensor) -> None:
+        """:meth:`update`, by MMEngine's name."""
+        self.update(loss)
+
+    # ------------------------------------------------------------------ within an engine
+
+    def epoch_completed(self, engine: Engine) -> None:
+        """End a window that is still open, if the epoch ended without warning."""
+        if self.accumulation.flushes and self.window.held:
+            self.step()
+
+    def _begin_window(self) -> None:
+        if not self.window.held:
+            engine = self._announce.engine
+            self.window.begin(self.accumulation.size_in(engine.state.epoch if engine else 1))
+
+    def _ends_here(self) -> bool:
+        """Whether this iteration is known to be the last one for the window."""
+        engine = self._announce.engine
+        if engine is None or not self.accumulation.flushes:
+            return False
+        state = engine.state
+        return (
+            engine.progress.epoch_iteration + 1 == state.epoch_length
+            or state.iteration == state.max_iters
+        )
+
+    # ------------------------------------------------------------------ parts of a step
+
+    def _settle_gradients(self) -> None:
+        """Undo the scaling, and divide the sums by what the window holds."""
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        total = self.window.total
+        if isinstance(total, Tensor) or total not in (0, 1):
+            gradients = [one.grad for one in self.parameters if one.grad is not None]
+            if gradients:
+                torch._foreach_div_(gradients, total)
+
+    def _clip(self, clip: Clip) -> None:
+        announce = self._announce
+        if announce.clipping_started.calls:
+            announce(announce.clipping_started, optimization=self)
+        self.norm = clip(self.parameters)
+        if announce.clipping_completed.calls:
+            announce(announce.clipping_completed, optimization=self, norm=self.norm)
+
+    def _step_unless_refused(self) -> str | None:
+        """Step, or say why not."""
+        vetoed, self._vetoed = self._vetoed, False
+        if self.scaler is None:
+            if not vetoed:
+                self.optimizer.step()
+            return "veto" if vetoed else None
+        before = self.scaler.get_scale()
+        if not vetoed:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if vetoed:
+            return "veto"
+        return "overflow" if self.scaler.get_scale() < before else None  # it falls then, only then
+
+    # ------------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer, the scaler, and what an open window holds, its gradients included."""
+        open_window = None
+        if self.window.held:
+            gradients = [None if p.grad is None else p.grad.clone() for p in self.parameters]
+            open_window = {**self.window.state_dict(), "gradients": gradients}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+            "window": open_window,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that :meth:`state_dict` gave.
+
+        Raises:
+            StateError: if it belongs to another kind of optimization.
+        """
+        if state.keys() != {"optimizer", "scaler", "window"}:
+            raise StateError(
+                f"the state of {self.name!r} has optimizer, scaler and window, not {sorted(state)}."
+            )
+        if (state["scaler"] is None) != (self.scaler is None):
+            was = "without" if state["scaler"] is None else "with"
+            raise StateError(
+                f"the state of {self.name!r} was saved {was} a scaler, but its precision is "
+                f"{self.precision.kind!r}; go on with the precision that the run was begun with."
+            )
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
+        self.optimizer.zero_grad()
+        self.window.held = 0
+        if state["window"] is not None:
+            self._load_window(dict(state["window"]))
+
+    def _load_window(self, window: dict[str, Any]) -> None:
+        gradients, parameters = window.pop("gradients"), self.parameters
+        if len(gradients) != len(parameters):
+            raise StateError(
+                f"the state of {self.name!r} has gradients of {len(gradients)} parameters, "
+                f"but the optimizer has {len(parameters)}."
+            )
+        for one, gradient in zip(parameters, gradients, strict=True):
+            one.grad = None if gradient is None else gradient.to(one.device, one.dtype, copy=True)
+        self.window.load_state_dict(window)
+        weight = self.window.weight
+        if isinstance(weight, Tensor):
+            self.window.weight = weight.to(parameters[0].device)
+
+
+def _check_shared(group: Sequence[Optimization]) -> None:
+    names = ", ".join(repr(one.name) for one in group)
+    if any(one.scaler is not None for one in group):
+        raise ValueError(
+            f"{names} share a loss, which fp16 would scale for each of them; use bf16, or one "
+            f"optimizer with a parameter group for each."
+        )
+    if len({(one.window.size, one.window.held) for one in group}) > 1:
+        raise ValueError(
+            f"{names} share a loss, so they need windows of the same size, all at the same place; "
+            f"give each of them the same accumulate=."
+        )
