@@ -30,6 +30,11 @@ class Accumulation:
             epoch. With ``"flush"`` it is done at the end of a run by ``max_iters``, too; a
             window that is carried waits until the run goes on.
 
+    Attributes:
+        sizes: the sizes by epoch.
+        flushes: whether a window ends with its epoch.
+        gathers: whether windows are ever of more than one batch.
+
     Raises:
         ValueError: for sizes and epochs that are not whole numbers from 1, for a schedule that
             does not begin with epoch 1, and for another end.
@@ -65,6 +70,7 @@ class Accumulation:
             )
         self.sizes = dict(sorted(sizes.items()))
         self.flushes = at_epoch_end == "flush"
+        self.gathers = self.sizes != {1: 1}
 
     @classmethod
     def of(cls, given: int | Mapping[int, int] | Accumulation) -> Accumulation:
@@ -107,11 +113,6 @@ class Window:
     def total(self) -> float | Tensor:
         """What the summed gradients are to be divided by."""
         return self.weight if self.weighted else self.held
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the optimizer is to step."""
-        return self.held >= self.size
 
     def add(self, weight: float | Tensor | None) -> None:
         """Take one batch in.

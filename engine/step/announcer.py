@@ -58,8 +58,20 @@ class Announcer:
         """The engine, while it lives."""
         return None if self._engine is None else self._engine()
 
+    @property
+    def epoch(self) -> int:
+        """The engine's epoch; 1 without an engine."""
+        engine = self.engine
+        return 1 if engine is None else engine.state.epoch
+
     def __call__(self, channel: Channel, **payload: Any) -> None:
         """Fire an event."""
         engine = self.engine
         if engine is not None:
             engine.emit(channel, payload)
+
+    def count(self, channel: Channel) -> None:
+        """Count an event that nobody hears."""
+        engine = None if self._engine is None else self._engine()
+        if engine is not None:
+            engine.progress.count(channel.event)

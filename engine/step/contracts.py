@@ -111,12 +111,11 @@ class Supervised(Contract):
         model: nn.Module,
         loss: Callable[[Any, Any], Any] | None = None,
         *,
-        unpack: Callable[[Any], tuple[Any, Any]] | None = None,
+        unpack: Callable[[Any], Sequence[Any]] | None = None,
     ) -> None:
         super().__init__(model)
         self._loss = loss
-        self._unpack = _pair if unpack is None else unpack
-        self._own_unpack = unpack is not None
+        self._unpack = unpack
 
     @classmethod
     def fits(cls, model: object, loss: object) -> bool:
@@ -125,23 +124,23 @@ class Supervised(Contract):
 
     def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
         """The model's answer to the input."""
-        return self.model(self._unpack(batch)[0])
+        return self.model((self._unpack or _pair)(batch)[0])
 
     def loss(self, outputs: Any, batch: Any) -> Any:
         """What the loss function says of answer and target."""
         if self._loss is None:
             raise TypeError(f"contract {self.name!r} needs {self.needs}; give loss=.")
-        return self._loss(outputs, self._unpack(batch)[1])
+        return self._loss(outputs, (self._unpack(batch) if self._unpack else batch)[1])
 
     def evaluate(self, engine: Engine, batch: Any) -> Any:
         """The pair ``(y_pred, y)``, as metrics take it."""
-        x, y = self._unpack(batch)
+        x, y = (self._unpack or _pair)(batch)
         return self.model(x), y
 
     def predict(self, engine: Engine, batch: Any) -> Any:
         """The model's answer; the batch may bring a target, which is not looked at."""
-        paired = self._own_unpack or (isinstance(batch, (list, tuple)) and len(batch) == 2)
-        return self.model(self._unpack(batch)[0] if paired else batch)
+        paired = self._unpack or (isinstance(batch, (list, tuple)) and len(batch) == 2)
+        return self.model((self._unpack or _pair)(batch)[0] if paired else batch)
 
 
 class LossFunctions(Contract):
@@ -360,11 +359,11 @@ def contract_of(model: nn.Module, loss: Any = None, name: str | Contract | None 
     )
 
 
-def _pair(batch: Any) -> tuple[Any, Any]:
+def _pair(batch: Any) -> Sequence[Any]:
     if not isinstance(batch, (list, tuple)) or len(batch) != 2:
         found = f"{len(batch)} parts" if isinstance(batch, (list, tuple)) else "no pair"
         raise TypeError(
             f"a batch is (input, target), given a {type(batch).__name__} of {found}; say how to "
             f"take it apart: contract=Supervised(model, loss, unpack=lambda batch: (…, …))."
         )
-    return batch[0], batch[1]
+    return batch

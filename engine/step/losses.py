@@ -34,26 +34,9 @@ def read_loss(returned: Any) -> Tensor | None:
         >>> read_loss({"loss": weight**2, "accuracy": 0.5}).item()
         4.0
     """
-    if returned is None:
+    loss = returned if isinstance(returned, Tensor) else _found(returned)
+    if loss is None:
         return None
-    loss = returned
-    if isinstance(returned, Mapping):
-        if "loss" not in returned:
-            keys = ", ".join(map(repr, returned)) or "none"
-            raise ValueError(
-                f"a dict of losses needs the key 'loss', which training is done on; this one has "
-                f"{keys}.{nearest('loss', map(str, returned))} Sum what is to be trained on into "
-                f"'loss' yourself; the other entries are reported only."
-            )
-        loss = returned["loss"]
-        if loss is None:
-            return None
-    if not isinstance(loss, Tensor):
-        key = " under 'loss'" if loss is not returned else ""
-        raise TypeError(
-            f"training needs a tensor, a dict with one under 'loss', or None to skip the batch; "
-            f"given a {type(loss).__name__}{key}: {loss!r:.80}."
-        )
     if loss.numel() != 1:
         raise ValueError(
             f"a loss is one number, given a tensor of shape {tuple(loss.shape)}; "
@@ -63,6 +46,26 @@ def read_loss(returned: Any) -> Tensor | None:
         raise ValueError(
             "the loss depends on no parameter that requires a gradient: it was detached, computed "
             "under no_grad, or all of its parameters are frozen; return None to skip a batch."
+        )
+    return loss
+
+
+def _found(returned: Any) -> Tensor | None:
+    """The loss in what is no tensor."""
+    loss, where = returned, ""
+    if isinstance(returned, Mapping):
+        if "loss" not in returned:
+            keys = ", ".join(map(repr, returned)) or "none"
+            raise ValueError(
+                f"a dict of losses needs the key 'loss', which training is done on; this one has "
+                f"{keys}.{nearest('loss', map(str, returned))} Sum what is to be trained on into "
+                f"'loss' yourself; the other entries are reported only."
+            )
+        loss, where = returned["loss"], " under 'loss'"
+    if loss is not None and not isinstance(loss, Tensor):
+        raise TypeError(
+            f"training needs a tensor, a dict with one under 'loss', or None to skip the batch; "
+            f"given a {type(loss).__name__}{where}: {loss!r:.80}."
         )
     return loss
 

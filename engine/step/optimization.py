@@ -145,26 +145,31 @@ class Optimization(Handler):
         Raises:
             ValueError: if those who share the loss scale it, or weigh it differently.
         """
-        announce, group = self._announce, (self, *shared_with)
-        for one in group:
-            one._begin_window()
-        if shared_with:
-            _check_shared(group)
+        announce, window = self._announce, self.window
+        group = (self, *shared_with)
+        if shared_with or self.accumulation.gathers:
+            _open_windows(group, announce.epoch)
         if announce.backward_started.calls:
             announce(announce.backward_started, loss=loss, optimization=self)
-        if self.window.size == 1:
+        if window.size == 1:
             weight = None
         added = loss if weight is None else loss * weight
         if self.scaler is not None:
             added = self.scaler.scale(added)
-        wanted = None if self.alone else [p for o in group for p in o.parameters if p.requires_grad]
         try:
-            added.backward(inputs=wanted)  # type: ignore[no-untyped-call]
+            if self.alone:
+                added.backward()  # type: ignore[no-untyped-call]
+            else:
+                wanted = [p for one in group for p in one.parameters if p.requires_grad]
+                added.backward(inputs=wanted)  # type: ignore[no-untyped-call]
             for one in group:
-                one.window.add(weight)
+                if weight is None and not one.window.weighted:
+                    one.window.held += 1
+                else:
+                    one.window.add(weight)
         except BaseException as error:  # some gradients were added, and can't be told apart
             for one in group:
-                error.add_note(f"{one.name!r} lets go of {one.window.held} batches before this one")
+                error.add_note(f"{one.name!r} lets go of its open window: {one.window.held} held")
                 one.optimizer.zero_grad()
                 one.window.held = 0
             raise
@@ -189,16 +194,24 @@ class Optimization(Handler):
             whether the optimizer stepped; not so if a handler vetoed it, or gradients overflowed.
         """
         announce = self._announce
-        self._settle_gradients()
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        if self.window.size > 1:
+            self._divide()
         if announce.gradients_ready.calls:
             announce(announce.gradients_ready, optimization=self)
         if self.clip is not None:
             self._clip(self.clip)
         if announce.optimizer_step_started.calls:
             announce(announce.optimizer_step_started, optimization=self)
-        refused = self._step_unless_refused()
+        refused = None
+        if self.scaler is None and not self._vetoed:
+            self.optimizer.step()
+        else:
+            refused = self._step_unless_refused()
         if refused is None:
-            announce(announce.optimizer_stepped, optimization=self)
+            stepped = announce.optimizer_stepped
+            announce(stepped, optimization=self) if stepped.calls else announce.count(stepped)
         else:
             announce(announce.optimizer_step_skipped, optimization=self, reason=refused)
         self.zero_grad()
@@ -244,11 +257,6 @@ class Optimization(Handler):
         if self.accumulation.flushes and self.window.held:
             self.step()
 
-    def _begin_window(self) -> None:
-        if not self.window.held:
-            engine = self._announce.engine
-            self.window.begin(self.accumulation.size_in(engine.state.epoch if engine else 1))
-
     def _ends_here(self) -> bool:
         """Whether this iteration is known to be the last one for the window."""
         engine = self._announce.engine
@@ -262,10 +270,8 @@ class Optimization(Handler):
 
     # ------------------------------------------------------------------ parts of a step
 
-    def _settle_gradients(self) -> None:
-        """Undo the scaling, and divide the sums by what the window holds."""
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
+    def _divide(self) -> None:
+        """Divide the sums by what the window holds."""
         total = self.window.total
         if isinstance(total, Tensor) or total not in (0, 1):
             gradients = [one.grad for one in self.parameters if one.grad is not None]
@@ -281,12 +287,10 @@ class Optimization(Handler):
             announce(announce.clipping_completed, optimization=self, norm=self.norm)
 
     def _step_unless_refused(self) -> str | None:
-        """Step, or say why not."""
+        """Step by the scaler, or say why not."""
         vetoed, self._vetoed = self._vetoed, False
         if self.scaler is None:
-            if not vetoed:
-                self.optimizer.step()
-            return "veto" if vetoed else None
+            return "veto"
         before = self.scaler.get_scale()
         if not vetoed:
             self.scaler.step(self.optimizer)
@@ -348,7 +352,13 @@ class Optimization(Handler):
             self.window.weight = weight.to(parameters[0].device)
 
 
-def _check_shared(group: Sequence[Optimization]) -> None:
+def _open_windows(group: Sequence[Optimization], epoch: int) -> None:
+    """Begin the windows that hold nothing; refuse a group that can't share a loss."""
+    for one in group:
+        if not one.window.held:
+            one.window.begin(one.accumulation.size_in(epoch))
+    if len(group) == 1:
+        return
     names = ", ".join(repr(one.name) for one in group)
     if any(one.scaler is not None for one in group):
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -72,10 +72,10 @@ class TrainingStep(Handler):
         alone = len(self.optimizations) == 1
         for name, one in self.optimizations.items():
             one.name, one.alone = name, alone
-        self._all = tuple(self.optimizations.values())
-        self._turns = turns
         if turns is None and contract.loss_for_each:
-            self._turns = simultaneously(*self.optimizations)
+            turns = simultaneously(*self.optimizations)
+        self._first, *self._others = self.optimizations.values()
+        self._turns = turns
         self._weigh = weigh
         self._output = output
         self._announce = Announcer()
@@ -91,22 +91,32 @@ class TrainingStep(Handler):
         model = self.contract.model
         if not model.training:
             model.train()
+        if self._turns is not None:
+            return self._take_turns(self._turns, engine, batch)
         if self.contract.optimizes_itself:
             return self._leave_it_to_the_model(engine, batch)
-        if self._turns is None:
-            return self._train(engine, batch, None, self._all)
+        return self._train_by(self._first, self._others, None, engine, batch)
+
+    def _take_turns(self, turns: Turns, engine: Engine, batch: Any) -> Any:
+        """Train with each optimizer, or group of them, whose turn it is."""
         reports = {}
-        for turn in self._turns(engine.state.iteration - 1):
+        for turn in turns(engine.state.iteration - 1):
             names = (turn,) if isinstance(turn, str) else turn
-            group = tuple(map(self._named, names))
-            reports["+".join(names)] = self._train(engine, batch, "+".join(names), group)
+            first, *others = map(self._named, names)
+            joined = "+".join(names)
+            reports[joined] = self._train_by(first, others, joined, engine, batch)
         return _flat(reports)
 
-    def _train(
-        self, engine: Engine, batch: Any, turn: str | None, group: tuple[Optimization, ...]
+    def _train_by(
+        self,
+        first: Optimization,
+        others: Sequence[Optimization],
+        turn: str | None,
+        engine: Engine,
+        batch: Any,
     ) -> Any:
         """Forward, loss and backward, and a step of each optimizer whose window is full."""
-        announce, (first, *others) = self._announce, group
+        announce = self._announce
         if first.precision.dtype is None:
             outputs, returned = self._forward(engine, batch, turn)
         else:
@@ -119,7 +129,8 @@ class TrainingStep(Handler):
             if announce.loss_completed.calls:
                 announce(announce.loss_completed, loss=loss)
             first.backward(loss, self._weigh and self._weigh(batch), shared_with=others)
-        for one in group:
+        first.settle()
+        for one in others:
             one.settle()
         if self._output is None:
             return reported(returned)
