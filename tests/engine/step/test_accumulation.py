@@ -248,7 +248,7 @@ def test_an_error_in_backward_lets_the_window_go():
     optimization.update(net.weight.sum())
     with pytest.raises(ArithmeticError, match="no gradient") as caught:
         optimization.update(Fails.apply(net.weight).sum())
-    assert any("lets go of 1 batch" in note for note in caught.value.__notes__)
+    assert any("lets go of its open window: 1 held" in note for note in caught.value.__notes__)
     assert net.weight.grad is None
     assert optimization.window.held == 0
 

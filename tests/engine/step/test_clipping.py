@@ -21,7 +21,7 @@ def trained_with(clip):
     """The norms that the handler of the clipping saw, and the gradients that were stepped with."""
     net, norms, gradients = line(), [], []
     trainer = Engine(training_step(net, sgd(net), F.mse_loss, clip=clip))
-    trainer.on(StepEvents.CLIPPING_COMPLETED)(norms.append)
+    trainer.on(StepEvents.CLIPPING_COMPLETED)(lambda norm: norms.extend([norm]))
 
     @trainer.on(StepEvents.OPTIMIZER_STEP_STARTED)
     def note():

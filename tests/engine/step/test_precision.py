@@ -54,7 +54,7 @@ def test_a_forced_overflow_moves_no_step_no_schedule_and_warns_of_nothing(unit):
     )
     trainer, skipped = Engine(step, name="train"), []
     trainer.attach(LRSchedule(torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5), unit))
-    trainer.on(StepEvents.OPTIMIZER_STEP_SKIPPED)(skipped.append)
+    trainer.on(StepEvents.OPTIMIZER_STEP_SKIPPED)(lambda reason: skipped.extend([reason]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer.run(batches(3))

@@ -171,7 +171,7 @@ def test_a_veto_leaves_the_weights_and_lets_the_gradients_go():
     before = [one.detach().clone() for one in model.parameters()]
     engine, reasons = Engine(training_step(model, sgd(model), F.mse_loss)), []
     engine.on(StepEvents.BACKWARD_COMPLETED)(lambda optimization: optimization.veto())
-    engine.on(StepEvents.OPTIMIZER_STEP_SKIPPED)(reasons.append)
+    engine.on(StepEvents.OPTIMIZER_STEP_SKIPPED)(lambda reason: reasons.extend([reason]))
     engine.run(batches(2))
     assert all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True))
     assert all(one.grad is None for one in model.parameters())
