@@ -66,13 +66,10 @@ class Scalars(Handler):
     def _gather(self, engine: Engine) -> None:
         state, series = engine.state, self._series
         output = state.output
-        if not isinstance(output, Mapping):
-            if output is None:
-                return
-            output = {"output": output}
+        if type(output) is not dict:
+            output = output if isinstance(output, Mapping) else {"output": output}
         for name, value in output.items():
-            scalar = value.numel() == 1 if isinstance(value, Tensor) else _is_number(value)
-            if scalar:
+            if value.numel() == 1 if isinstance(value, Tensor) else _is_number(value):
                 if name not in series:
                     series[name] = Series()
                 series[name].append(state.iteration, value)

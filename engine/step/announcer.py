@@ -72,6 +72,6 @@ class Announcer:
 
     def count(self, channel: Channel) -> None:
         """Count an event that nobody hears."""
-        engine = None if self._engine is None else self._engine()
+        engine = self.engine
         if engine is not None:
             engine.progress.count(channel.event)

@@ -6,13 +6,12 @@ both alike. The figure is the median of the differences, or ratios, of neighbour
 
 import statistics
 import sys
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .timing import Row, in_a_process, show
+from .timing import Row, python, seconds, show
 
 ROUNDS = 60
 
@@ -69,68 +68,45 @@ def ours(model, optimizer, loss_of, data, *, guarded=False):
     return run
 
 
-def compare(task, *, guarded=False):
-    """Seconds of both, round by round."""
+def compare(task):
+    """Medians over the rounds: microseconds a step of the plain loop, and what ours adds.
+
+    Returns:
+        of the plain loop; of the step with its events over that; of the same with scalars and
+        guard over that.
+    """
     torch.set_num_threads(1)
-    loops = plain(*task()), ours(*task(), guarded=guarded)
-    pairs = []
+    loops = plain(*task()), ours(*task()), ours(*task(), guarded=True)
+    rounds, steps = [], len(task()[-1])
     for number in range(ROUNDS + 3):
-        took = []
-        for run in loops if number % 2 else loops[::-1]:
-            begun = time.perf_counter()
-            run()
-            took.append(time.perf_counter() - begun)
-        pairs.append(took if number % 2 else took[::-1])
-    return pairs[3:], len(task()[-1])
+        took = {run: seconds(run) for run in (loops if number % 2 else loops[::-1])}
+        rounds.append([took[run] / steps * 1e6 for run in loops])
+    measured = rounds[3:]  # behind the warm-up
+    raw = statistics.median(first for first, _, _ in measured)
+    return [raw, *(statistics.median(r[i] - r[0] for r in measured) for i in (1, 2))]
 
 
-def microseconds(task, **options):
-    pairs, steps = compare(task, **options)
-    return statistics.median(mine - raw for raw, mine in pairs) / steps * 1e6
-
-
-def percent(task, **options):
-    pairs, _ = compare(task, **options)
-    return (statistics.median(mine / raw for raw, mine in pairs) - 1) * 100
-
-
-def linear_raw():
-    pairs, steps = compare(linear)
-    return statistics.median(raw for raw, _ in pairs) / steps * 1e6
-
-
-def linear_step():
-    return microseconds(linear)
-
-
-def linear_guarded():
-    return percent(linear, guarded=True)
-
-
-def linear_alone():
-    return percent(linear)
-
-
-def digits_step():
-    return percent(digits)
-
-
-def digits_guarded():
-    return percent(digits, guarded=True)
+def rows(name, raw, step, guarded, *, most_step, most_guarded):
+    """The rows of one task; without a target in microseconds, the step has one in percent."""
+    yield Row(f"{name}: a plain loop", raw, "µs a step")
+    yield Row("  the step with its events: more than that", step, "µs", most_step)
+    yield Row("  the same", step / raw * 100, "%", None if most_step else 1.0)
+    yield Row("  with scalars and guard", guarded / raw * 100, "%", most_guarded)
 
 
 def main():
-    measure = in_a_process(__name__)
-    rows = [
-        Row("16 to 1, a plain loop", measure("linear_raw"), "µs a step"),
-        Row("  the step with its events: more than that", measure("linear_step"), "µs", 5.0),
-        Row("  the same", measure("linear_alone"), "%"),
-        Row("  with scalars and guard", measure("linear_guarded"), "%", 10.0),
-        Row("CNN on digits, the step with its events", measure("digits_step"), "%", 1.0),
-        Row("  with scalars and guard", measure("digits_guarded"), "%", 1.0),
-    ]
-    show("a training step over a plain loop", rows)
+    linear_took, digits_took = (
+        [float(number) for number in python("-m", __name__, task).split()]
+        for task in ("linear", "digits")
+    )
+    show(
+        "a training step over a plain loop",
+        [
+            *rows("16 to 1", *linear_took, most_step=5.0, most_guarded=10.0),
+            *rows("CNN on digits", *digits_took, most_step=None, most_guarded=None),
+        ],
+    )
 
 
 if __name__ == "__main__":
-    print(globals()[sys.argv[1]]())
+    print(*compare({"linear": linear, "digits": digits}[sys.argv[1]]))
