@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
-from numbers import Integral, Real
+from math import inf
+from numbers import Real
+
+from .whole import whole
 
 __all__ = ["Amount", "Given"]
 
@@ -101,13 +103,11 @@ def _read(given: Given) -> Amount:
             f"an amount is a whole number, a Fraction, a text such as '25%', or None for all; "
             f"given {given!r}."
         )
-    if not isfinite(given):
+    if not -inf < given < inf:
         raise ValueError(f"{given!r} is no amount; for all there is, write None or '100%'.")
-    if given < 0:
-        raise ValueError(f"an amount is not negative, given {given!r}.")
-    if not isinstance(given, Integral) and given != int(given):
+    if given > 0 and given % 1:
         raise ValueError(f"{given!r} is neither a count nor {_as_fraction(float(given))}.")
-    return Amount(int(given), None)
+    return Amount(whole("an amount", given, least=0), None)
 
 
 def _parse(text: str) -> Fraction:

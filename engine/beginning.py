@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from .errors import DataError, StateError
 from .source import Source, length_of
 from .state import Next, Progress, State
+from .whole import whole
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -169,6 +170,7 @@ def _go_on(engine: Engine, data: Any, epoch_length: int | None, *, extended: boo
     if data is not None and data is not state.dataloader:
         source.close()  # other data take over from the same position
         state.dataloader = data
+    source.expect(state.dataloader)
     state.epoch_length = length
     progress = engine.progress
     if progress.next is Next.NOTHING or (progress.next is Next.COMPLETED and extended):
@@ -181,13 +183,12 @@ def _limit(name: str, value: float | None) -> float | None:
 
 
 def _whole(name: str, value: float | None) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is a whole number or None, given {value!r}.")
-    if value < 1:
-        raise ValueError(f"{name} is at least 1, given {value}.")
-    return int(value)
+    try:
+        return None if value is None else whole(name, value)
+    except ValueError:
+        if isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0:
+            raise
+        raise TypeError(f"{name} is a whole number or None, given {value!r}.") from None
 
 
 def _not_empty(length: int | None) -> int | None:

@@ -8,14 +8,13 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
 from .beginning import check_data
 from .nested import leaves, map_nested
-from .source import END, NOTHING
+from .source import END, NOTHING, skip
 from .step.events import StepEvents
 
 if TYPE_CHECKING:
@@ -218,7 +217,7 @@ class _Walk(Iterator[Any]):
         Returns:
             how many there were.
         """
-        return sum(1 for _ in islice(self._batches, count))
+        return skip(self._batches, count)
 
     def _next_by(self, way: Callable[[Any], Any]) -> tuple[Any, Any]:
         """The next batch before and after; one that could not be moved is tried again."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from fractions import Fraction
-from numbers import Integral
 from typing import Any
 
 from .amount import Amount, Given
 from .filters import Filter
+from .whole import whole
 
 __all__ = ["batches", "interval"]
 
@@ -57,10 +57,11 @@ def interval(
         >>> due
         [3, 6, 7, 8, 9]
     """
-    pairs = [(milestone, value) for milestone, value in dynamic]
-    for number in (n, begin, *(number for pair in pairs for number in pair)):
-        if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
-            raise ValueError(f"interval takes positive whole numbers, given {number!r}.")
+    n, begin = whole("an interval", n), whole("begin", begin)
+    pairs = [
+        (whole("a milestone of dynamic=", milestone), whole("an interval of dynamic=", value))
+        for milestone, value in dynamic
+    ]
     milestones = [milestone for milestone, _ in pairs]
     if milestones != sorted(set(milestones)):
         raise ValueError(f"the milestones of dynamic= ascend, given {milestones}.")

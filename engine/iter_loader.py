@@ -20,6 +20,9 @@ class IterLoader(Iterator[Any]):
     At each pass it calls ``set_epoch(epoch)`` on every sampler or dataset of the loader that has
     such a method.
 
+    It may be an engine's data: an epoch is one pass then, unless its length is given, and a run
+    that goes on from a saved state puts a fresh one at its place.
+
     The idea is MMCV's, of its iteration-based runner.
 
     Args:
@@ -101,6 +104,22 @@ class IterLoader(Iterator[Any]):
         with self.preserving():
             while self.taken < taken:
                 next(self)
+
+    def skip(self, count: int) -> int:
+        """Pass by so many batches; an engine whose run goes on asks for that.
+
+        Only batches of the pass that is stood in then are walked, and that is done now.
+
+        Returns:
+            how many those were: all of them.
+
+        Raises:
+            DataError: if the loader has fewer.
+        """
+        self.seek(self.taken + count)
+        if self._iterator is None:
+            self._iterator = self._open()
+        return count
 
     def state_dict(self) -> dict[str, int]:
         """Where it stands: ``epoch``, ``position`` and ``taken``."""

@@ -167,6 +167,7 @@ class Loop(Emitter):
     def _advance(self) -> Reason:
         """Open, and go from wherever the run stands to its end."""
         progress = self.progress
+        progress.recent.clear()
         try:
             self.emit(self.channels["OPENED"])
             progress.recent.clear()

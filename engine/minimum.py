@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 from .errors import EventError
 from .state import Next
+from .whole import whole
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -42,9 +42,8 @@ class Minimum:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-                raise ValueError(f"{field.name} is a whole number from 0 on, given {value!r}.")
+            number = whole(field.name, getattr(self, field.name), least=0)
+            object.__setattr__(self, field.name, number)  # it is frozen
 
     def check(self, engine: Engine) -> None:
         """Refuse an engine that can't tell.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from .beginning import check_data, is_done
 from .engine import Engine
 from .errors import DataError
+from .evaluating import evaluate
 from .events import Event, Events
 from .filters import Filter
 from .iter_loader import IterLoader
@@ -106,12 +107,7 @@ class _Turn(Phase):
         return self.completes(wanted)
 
     def _run(self, engine: Engine, data: Any, epoch_length: int | None = None) -> None:
-        state = self.engine.state
-        state.max_epochs = state.max_iters = None  # a new run, even after one that failed
-        state.metrics.clear()  # what this one does not measure is not known
-        self.engine.run(data, epoch_length=epoch_length)
-        for key, value in state.metrics.items():
-            engine.state.metrics[f"{self.name}_{key}"] = value
+        evaluate(engine, self.engine, data, prefix=f"{self.name}_", epoch_length=epoch_length)
 
 
 class _EpochTurn(_Turn):

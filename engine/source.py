@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from .errors import DataError
 
-__all__ = ["END", "NOTHING", "Source", "length_of"]
+__all__ = ["END", "NOTHING", "Source", "length_of", "skip"]
 
 END: Final = object()
 """What a fetch gives when the iterator has no more."""
@@ -25,13 +25,22 @@ class Source:
         iterator: the iterator at work; ``None`` before the first fetch and after a run.
         in_hand: a batch that was fetched and whose iteration is not completed.
         passes: iterators made over data so far; the order of shuffled data follows it.
-        position: batches taken in the current pass, the batch in hand included; ``None`` while no
-            pass is under way.
+        position: batches taken in the current pass, the batch in hand included; of one-shot data,
+            whose passes are one, since the first of them; ``None`` while no pass is under way.
         preserving: a context in which an iterator is walked up to its position again; a resumed
             run keeps its random numbers out of that.
     """
 
-    __slots__ = ("_walked", "in_hand", "iterator", "passes", "position", "preserving")
+    __slots__ = (
+        "_left",
+        "_one_shot",
+        "_walked",
+        "in_hand",
+        "iterator",
+        "passes",
+        "position",
+        "preserving",
+    )
 
     def __init__(self, passes: int = 0, position: int | None = None) -> None:
         self.iterator: Iterator[Any] | None = None
@@ -39,7 +48,9 @@ class Source:
         self.passes = passes
         self.position = position
         self.preserving: Callable[[], AbstractContextManager[None]] = nullcontext
-        self._walked: Any = None  # one-shot data that stand at the position already
+        self._one_shot: Any = None  # the data whose position it is, if they are one-shot
+        self._walked: Any = None  # these, if they stand there already
+        self._left = False  # their pass was left, so that others begin one
 
     @property
     def completed(self) -> int | None:
@@ -51,7 +62,8 @@ class Source:
     @property
     def next_pass(self) -> int:
         """The number, from 0, of the pass that is opened where no iterator is at work."""
-        return self.passes if self.position is None else max(self.passes - 1, 0)
+        begins = self.position is None or self._left
+        return self.passes if begins else max(self.passes - 1, 0)
 
     def take(self, data: Any) -> Any:
         """Take the next batch in hand, or return :data:`END`.
@@ -79,9 +91,11 @@ class Source:
 
     def open(self, data: Any) -> None:
         """Stand at the position, or at the beginning of a pass."""
-        if self.position is None or data is None:
+        begins = self._left and (data is not self._one_shot or data is self._walked)
+        if self.position is None or data is None or begins:
             self.restart(data)
         else:
+            self._left = False
             with self.preserving():
                 self.iterator = self._skip(data, self.position)
 
@@ -89,8 +103,16 @@ class Source:
         """Begin a new pass."""
         self.iterator = itertools.repeat(None) if data is None else iter(data)
         self.passes += data is not None
-        self.position = 0
-        self._walked = data if self.iterator is data else None
+        if self.iterator is not data:
+            self.position, self._walked = 0, None
+        elif self.position is None or data is not self._walked:
+            self.position, self._walked = 0, data
+        self._one_shot, self._left = self._walked, False
+
+    def expect(self, data: Any) -> None:
+        """Say with which data a run goes on, before any of them is fetched."""
+        if not self._left:
+            self._one_shot = data if hasattr(data, "__next__") else None
 
     def close(self) -> None:
         """Let go of the iterator, and so of its worker processes; the position stays."""
@@ -99,27 +121,39 @@ class Source:
         self.iterator = None
 
     def abandon(self) -> None:
-        """End the pass here; the next fetch begins another."""
+        """End the pass here; the next fetch begins another. The same one-shot data go on."""
         self.close()
-        self.position = None
+        self._left = self._one_shot is not None
+        if not self._left:
+            self.position = None
 
     def _skip(self, data: Iterable[Any], position: int) -> Iterator[Any]:
         length = length_of(data)
-        if length is not None and position >= length:
+        one_shot = hasattr(data, "__next__")  # may go on behind its length, as an IterLoader does
+        if length is not None and position >= length and not one_shot:
             return iter(())  # the pass is over: its end comes next
         iterator: Iterator[Any] = iter(data)
         if iterator is data and data is self._walked:
             return iterator
-        if (skipped := _skip(iterator, position)) < position:
+        if (skipped := skip(iterator, position)) < position:
             raise DataError(
                 f"the run stands behind batch {position} of its data, but these have "
                 f"only {skipped}; run with the data that it was begun with."
             )
+        self._one_shot = self._walked = data if iterator is data else None
         return iterator
 
 
-def _skip(iterator: Iterator[Any], count: int) -> int:
-    """Pass by so many batches, and say how many there were; an iterator may know how itself."""
+def skip(iterator: Iterator[Any], count: int) -> int:
+    """Pass by so many batches, and say how many there were.
+
+    An iterator that has a method ``skip(count)`` is asked to do so itself.
+
+    Example:
+        >>> letters = iter("abc")
+        >>> skip(letters, 2), next(letters), skip(letters, 2)
+        (2, 'c', 0)
+    """
     if hasattr(iterator, "skip"):
         return int(iterator.skip(count))
     return sum(1 for _ in itertools.islice(iterator, count))

@@ -15,7 +15,7 @@ import re
 import shutil
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from safetensors.torch import load_model, save_model
 from .errors import StateError
 from .step.compiling import own_name
 
-__all__ = ["CheckpointStore", "Manifest", "read_weights", "write_weights"]
+__all__ = ["CheckpointStore", "Manifest", "lend", "read_weights", "take_back", "write_weights"]
 
 _FORMAT = 1
 _PRIMITIVES = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _PART = re.compile(r"\.\d{8,}(?:-\d+)?\.(\d+)\.part")  # what is being written, and by whom
 _MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
+_LOAN = "_footplate_loan"
 
 
 def _versions() -> dict[str, str]:
@@ -100,6 +101,46 @@ def read_weights(model: torch.nn.Module, file: str | Path) -> None:
     load_model(_Weights(model), str(file))  # type: ignore[arg-type]
 
 
+class _Loan:
+    """The mark of a tensor that is lent; what is copied or unpickled of it is ``None``."""
+
+    def __init__(self, borrower: object) -> None:
+        self.borrower = borrower
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return type(None), ()
+
+
+def lend(tensors: Iterable[torch.Tensor], borrower: object) -> None:
+    """Mark parameters that hold other values for a while, such as an average.
+
+    The mark lies on the tensors, so that it is seen whichever way a model holds them. As long as
+    it is there, a :class:`CheckpointStore` neither saves nor loads a model that has one of them.
+    The first borrower's mark stays until :func:`take_back` is called with the same one.
+    """
+    for one in tensors:
+        if getattr(one, _LOAN, None) is None:
+            setattr(one, _LOAN, _Loan(borrower))
+
+
+def take_back(tensors: Iterable[torch.Tensor], borrower: object) -> None:
+    """Take the mark of :func:`lend` away, where it is this borrower's."""
+    for one in tensors:
+        loan = getattr(one, _LOAN, None)
+        if loan is not None and loan.borrower is borrower:
+            delattr(one, _LOAN)
+
+
+def _refuse_lent(model: torch.nn.Module, doing: str) -> None:
+    for name, one in model.named_parameters():
+        if getattr(one, _LOAN, None) is not None:
+            raise RuntimeError(
+                f"{name!r} of the model holds an averaged weight in place of the trained one, so "
+                f"the model can't be {doing}; leave applied(), or let the evaluator's run end, "
+                f"before. If neither goes on, call restore() of what averages."
+            )
+
+
 class CheckpointStore:
     """The checkpoints in one directory of the local disk.
 
@@ -135,7 +176,9 @@ class CheckpointStore:
         Raises:
             OSError: if the disk does not take it.
             TypeError: if the state holds anything but tensors and primitives.
+            RuntimeError: while the parameters of the model are lent to averaged weights.
         """
+        _refuse_lent(model, "saved")
         _check_plain(state, "state")
         self.directory.mkdir(parents=True, exist_ok=True)
         self._sweep()
@@ -174,7 +217,9 @@ class CheckpointStore:
 
         Raises:
             StateError: if names or shapes differ; the model is as it was then.
+            RuntimeError: while the parameters of the model are lent to averaged weights.
         """
+        _refuse_lent(model, "loaded")
         before = {name: value.clone() for name, value in model.state_dict().items()}
         try:
             read_weights(model, path / _MODEL)

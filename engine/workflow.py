@@ -16,17 +16,20 @@ from a saved state goes on with its phases, too, though a workflow saves nothing
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 from .engine import Engine
 from .errors import nearest
 from .phases import UNITS, Feed, Phase, phases_of
 from .state import State
+from .whole import whole
 
 __all__ = ["Workflow"]
+
+_OF_A_RUN = ("max_epochs", "max_iters", "epoch_length")
 
 
 class Workflow:
@@ -50,7 +53,11 @@ class Workflow:
     epoch is one pass over the loader of its phase; by iteration the train engine's epoch is one
     cycle, and each loader goes on where it stood.
 
-    The semantics are those of MMCV's ``EpochBasedRunner`` and ``IterBasedRunner``.
+    The semantics are those of MMCV's ``EpochBasedRunner`` and ``IterBasedRunner``, but for one
+    thing: by iteration, a phase that comes before all train phases runs when the batch of the
+    train iteration behind it has been fetched, and so is on ITERATION_STARTED; MMCV fetches that
+    batch when the phase is over. Batches and their order are the same. Where fetching and the
+    phase draw from the same random numbers, these fall to them in the other order.
 
     Args:
         phases: pairs of an engine's name and how many units it runs, in order.
@@ -131,6 +138,7 @@ class Workflow:
             max_epochs: train epochs in all, of a workflow by epoch; ``math.inf`` for no limit.
             max_iters: train iterations in all, of a workflow by iteration; likewise.
             keywords: become ``engine.state.keywords`` of each engine, for the steps to read.
+                Names that are easily taken for limits are refused.
 
         Returns:
             the train engine's state.
@@ -138,7 +146,8 @@ class Workflow:
         Raises:
             ValueError: for the limit of the other unit, or none, or a number of loaders that is
                 not that of the phases.
-            TypeError: for loaders that are no list, or can't be iterated over.
+            TypeError: for loaders that are no list, or can't be iterated over; for a keyword that
+                is nearly the name of a limit, or of an epoch's length.
             DataError: for a loader with no batch.
             RuntimeError: if the workflow was taken away, or the train engine is running.
         """
@@ -147,6 +156,7 @@ class Workflow:
             raise RuntimeError(f"{self!r} was taken away from its engine; make another.")
         if trainer.watch is not None:
             raise RuntimeError(f"{trainer!r} is running; let it finish first.")
+        _refuse_slips(keywords)
         limit = self._checked_limit({"max_epochs": max_epochs, "max_iters": max_iters})
         for phase, loader in zip(self.phases, self._checked_loaders(loaders), strict=True):
             phase.take(loader)
@@ -176,7 +186,7 @@ class Workflow:
         limit = limits[self.limit]
         if limit is None and getattr(self.engines[self._train].state, self.limit) is None:
             raise ValueError(f"{self!r} needs a limit; give {self.limit}=.")
-        return limit if limit in (None, math.inf) else _whole(self.limit, limit)
+        return limit if limit in (None, math.inf) else whole(self.limit, limit)
 
     def _checked_loaders(self, loaders: Sequence[Any]) -> Sequence[Any]:
         if not isinstance(loaders, (list, tuple)):
@@ -237,7 +247,7 @@ def _checked_phases(
                 f"phase {number} is named {name!r}, but the engines are {_listed(engines)}."
                 f"{nearest(str(name), engines)}"
             )
-        yield name, _whole(f"the number of units of phase {number} ({name!r})", n)
+        yield name, whole(f"the number of units of phase {number} ({name!r})", n)
     if all(name != train for name, _ in phases):
         raise ValueError(
             f"the workflow has no train phase, so it would never end: {list(phases)!r}; add "
@@ -253,11 +263,21 @@ def _refuse_a_second(trainer: Engine) -> None:
         )
 
 
-def _whole(what: str, value: Any) -> int:
-    whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
-    if not whole or value < 1:
-        raise ValueError(f"{what} is a whole number from 1 on, given {value!r}.")
-    return int(value)
+def _refuse_slips(keywords: Mapping[str, Any]) -> None:
+    """Refuse keywords for the steps that were most likely meant for the run."""
+    for name, value in keywords.items():
+        near = difflib.get_close_matches(name, _OF_A_RUN, 1, 0.75)
+        if near == ["epoch_length"]:
+            raise TypeError(
+                f"{name}={value!r}: an epoch of a workflow is a pass over its loader, or a cycle. "
+                f"For shorter ones give limited(loader, n); a keyword for the steps needs a name "
+                f"that is unlike 'epoch_length'."
+            )
+        if near:
+            raise TypeError(
+                f"{name}={value!r} would be a keyword for the steps, and no limit."
+                f"{nearest(name, near)} A keyword for the steps needs a name that is unlike it."
+            )
 
 
 def _listed(names: Mapping[str, Any]) -> str:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from operator import is_
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn, update_bn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
+from ..engine.data import move
 from ..engine.engine import Engine
-from ..engine.errors import StateError, nearest
+from ..engine.errors import DataError, StateError, nearest
 from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
+from ..engine.random import preserved
+from ..engine.state import Next
 from ..engine.step.compiling import own_name, uncompiled
 from ..engine.step.events import StepEvents
-from ..engine.store import write_weights
+from ..engine.store import lend, take_back, write_weights
+from ..engine.whole import whole
 
 __all__ = ["EMA", "SWA", "Averaging"]
 
@@ -32,7 +37,7 @@ class Averaging(Handler, ABC):
     The first update takes the weights as they are, the later ones average; before it, the average
     is the model itself. Averages of half-precision weights are kept in float32, as small steps
     towards them would be rounded away. Integers are copied. Tied weights count once. The average
-    is saved with the engine.
+    is saved with the engine. When a second run of the engine starts anew, it is begun anew, too.
 
     Args:
         model: the model that is trained.
@@ -57,7 +62,10 @@ class Averaging(Handler, ABC):
         self.buffers = buffers
         self.averaged: dict[str, Tensor] = {}
         self.updates = 0
+        self._tensors = _Tensors(self.model)
+        self._of_a_run = False  # whether the average was there when a run began
         self._trained: list[tuple[Tensor, Tensor]] | None = None  # what to put back, and where
+        self._over = True  # whether the use of the average is, even if not all is put back
 
     @abstractmethod
     def _average(self, averaged: list[Tensor], current: list[Tensor]) -> None:
@@ -67,6 +75,17 @@ class Averaging(Handler, ABC):
         """Refuse an engine that would train the average."""
         if self in _used_by(engine):
             raise _own_trainer(engine)
+
+    def opened(self, engine: Engine) -> None:
+        """Forget the average of an earlier run, if this one starts anew."""
+        self._refuse_while_applied()
+        anew = engine.progress.next is Next.STARTED and engine.state.iteration == 0
+        if anew and self._of_a_run:
+            self._forget()
+        self._of_a_run = True
+
+    def _forget(self) -> None:
+        self.averaged, self.updates = {}, 0
 
     # ------------------------------------------------------------------ averaging
 
@@ -79,45 +98,54 @@ class Averaging(Handler, ABC):
             StateError: if the model has got or lost parameters since the first update.
         """
         self._refuse_while_applied()
-        live = {name: _wide(value) for name, value in self._live().items()}
+        live = self._tensors.by_name()
         if self.averaged:
             _check_names(self.averaged, live)
             self._take_in(live)
         else:
-            self.averaged = {name: value.clone() for name, value in live.items()}
+            self.averaged = {name: _wide(value).clone() for name, value in live.items()}
         self.updates += 1
 
     def _take_in(self, live: Mapping[str, Tensor]) -> None:
-        copied = self._buffers() if self.buffers == "copy" else {}
+        copied = self._tensors.buffers if self.buffers == "copy" else ()
         averaged, current = [], []
         for name, value in live.items():
-            own = self.averaged[name] = self.averaged[name].to(value.device)  # may have moved
+            own = self.averaged[name]
+            if own.device != value.device:  # the model has moved
+                own = self.averaged[name] = own.to(value.device)
             if name in copied or not (own.is_floating_point() or own.is_complex()):
                 own.copy_(value)
             else:
                 averaged.append(own)
-                current.append(value)
+                current.append(value if own.dtype == value.dtype else value.to(own.dtype))
         self._average(averaged, current)
 
-    def update_batch_norm(self, data: Iterable[Any]) -> None:
+    def update_batch_norm(
+        self, data: Iterable[Any], forward: Callable[[nn.Module, Any], object] | None = None
+    ) -> None:
         """Compute the running statistics of batch norm anew, for the averaged weights.
 
         Those that were averaged or copied belong to other weights; so Izmailov et al. make a pass
-        over the training data at the end. It is a pass in training mode, by
-        ``torch.optim.swa_utils.update_bn``. The model keeps the statistics that it has.
+        over the training data at the end. It is a pass in training mode that takes the mean over
+        all batches, as ``torch.optim.swa_utils.update_bn`` does. The model keeps the statistics
+        that it has, and random number generators stay as they are.
 
         Args:
-            data: batches: tensors, or tuples and lists that begin with the model's input.
+            data: batches: of tuples and lists the first entry is the model's input, anything else
+                is the input itself.
+            forward: calls the model, given the model and a batch on its device, where that is
+                not what it takes: ``lambda model, batch: model(**batch)``.
 
         Raises:
             RuntimeError: if nothing has been averaged yet.
+            DataError: if the data give no batch; nothing is changed then.
         """
         if not self.averaged:
             raise RuntimeError("there is no average yet; call this after the first update.")
-        device = next(self.model.parameters()).device
-        with self.applied(), _modes_kept(self.model):
-            update_bn(data, self.model, device)
-            _copy((self.averaged[name], value) for name, value in self._buffers().items())
+        with self.applied(), _modes_kept(self.model), preserved():
+            _estimate(self.model, data, forward or _call)
+            live = self._tensors.by_name()
+            _copy((self.averaged[name], live[name]) for name in self._tensors.buffers)
 
     # ------------------------------------------------------------------ using the average
 
@@ -126,22 +154,40 @@ class Averaging(Handler, ABC):
         """Within it the model has the averaged weights; behind it its own, whatever happens.
 
         They are copied into the same tensors, so an optimizer keeps its parameters. As long as
-        it lasts, the weights proper need memory of their own.
+        it lasts, the weights proper need memory of their own, and no checkpoint of the model is
+        written. If an interrupt, such as a second Ctrl-C, cuts their way back, see
+        :meth:`restore`.
 
         Raises:
             RuntimeError: if the average stands in the model already.
         """
         self._refuse_while_applied()
-        live = self._live()
+        live = self._tensors.by_name()
         if self.averaged:
             _check_names(self.averaged, live)
         pairs = [(live[name], value) for name, value in self.averaged.items()]
-        self._trained = [(one, one.detach().clone()) for one, _ in pairs]
+        trained = [(one, one.detach().clone()) for one, _ in pairs]
         try:
+            self._over, self._trained = False, trained
+            lend((one for one, _ in pairs), self)
             _copy(pairs)
             yield
         finally:
+            if self._trained is trained:
+                self._over = True
+                self.restore()
+
+    def restore(self) -> None:
+        """Put the trained weights back, where the average stands in the model.
+
+        :meth:`applied` ends with it. An interrupt in the midst of that leaves some of each in the
+        model; but the trained weights are kept until all of them are back. Whatever uses the
+        average next, and the next run of the engine, puts them back first. One who trains on or
+        saves by hand calls this; at any other time it does nothing.
+        """
+        if self._trained is not None:
             _copy(self._trained)
+            take_back((one for one, _ in self._trained), self)
             self._trained = None
 
     def evaluate_with(self, evaluator: Engine) -> None:
@@ -201,7 +247,7 @@ class Averaging(Handler, ABC):
             RuntimeError: while the average stands in the model.
         """
         self._refuse_while_applied()
-        live, given = self._live(), state["averaged"]
+        live, given = self._tensors.by_name(), state["averaged"]
         if given:
             _check_names(given, live)
         for name, value in given.items():
@@ -215,26 +261,23 @@ class Averaging(Handler, ABC):
             for name, value in given.items()
         }
         self.updates = state["updates"]
+        self._of_a_run = False
 
     # ------------------------------------------------------------------ parts
 
-    def _live(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the model's state, each once, by their own names."""
-        parameters = {own_name(name): one for name, one in self.model.named_parameters()}
-        return {**parameters, **self._buffers()}
-
-    def _buffers(self) -> dict[str, Tensor]:
-        saved = self.model.state_dict().keys()
-        return {own_name(name): one for name, one in self.model.named_buffers() if name in saved}
-
     def _applied_anyway(self) -> AbstractContextManager[None]:
+        if self._over:
+            self.restore()
         return self.applied() if self._trained is None else nullcontext()
 
     def _refuse_while_applied(self) -> None:
+        if self._over:
+            self.restore()
         if self._trained is not None:
             raise RuntimeError(
                 "the averaged weights stand in the model; leave applied(), or let the evaluator's "
-                "run end, before they are applied, updated, saved or loaded."
+                "run end, before they are applied, updated, saved or loaded, or the model is "
+                "trained. If neither goes on, call restore()."
             )
 
 
@@ -288,10 +331,9 @@ class EMA(Averaging):
         super().__init__(model, buffers=buffers)
         if not 0 <= decay < 1:
             raise ValueError(f"decay is at least 0 and less than 1, given {decay!r}.")
-        _check_count("every", every)
         self.decay = decay
         self.warm_up = warm_up
-        self.every = every
+        self.every = whole("every", every)
         self.optimization = optimization
         self.steps = 0
 
@@ -315,6 +357,10 @@ class EMA(Averaging):
             engine.add_event_handler(event, handler, priority=self.priority)
         else:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._step, priority=self.priority)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.steps = 0
 
     def _stepped(self, optimization: Any) -> None:
         if self.optimization in (None, optimization.name):
@@ -378,10 +424,8 @@ class SWA(Averaging):
         buffers: Literal["copy", "average"] = "copy",
     ) -> None:
         super().__init__(model, buffers=buffers)
-        _check_count("start", start)
-        _check_count("every", every)
-        self.start = start
-        self.every = every
+        self.start = whole("start", start)
+        self.every = whole("every", every)
 
     def epoch_completed(self, engine: Engine) -> None:
         """Take the weights in if this epoch counts."""
@@ -409,10 +453,58 @@ class _AveragedWeights(Handler):
         engine.add_event_handler(Events.CLOSED, self._put_back, priority=Priority.LOWEST)
 
     def _put_in(self) -> None:
+        self._put_back()  # of a run that an interrupt kept from its CLOSED
         self._applied.enter_context(self.averaging.applied())
 
     def _put_back(self) -> None:
         self._applied.close()
+
+
+class _Tensors:
+    """Parameters and buffers of a model's state, each once, by their own names.
+
+    To walk a model by its names takes longer than to average it; so that is done again only when
+    one of its modules has got another tensor or module.
+
+    Attributes:
+        buffers: the names of those that are buffers.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.buffers: set[str] = set()
+        self._model = model
+        self._modules: list[nn.Module] = []
+        self._members: list[Any] = []
+        self._by_name: dict[str, Tensor] = {}
+
+    def by_name(self) -> dict[str, Tensor]:
+        """The tensors that the model has now."""
+        members = _members_of(self._modules)
+        if not members or not _are(members, self._members):
+            self._modules = list(self._model.modules())
+            self._members = _members_of(self._modules)
+            self._look()
+        return self._by_name
+
+    def _look(self) -> None:
+        saved, named = self._model.state_dict().keys(), self._model.named_buffers()
+        parameters = {own_name(name): one for name, one in self._model.named_parameters()}
+        buffers = {own_name(name): one for name, one in named if name in saved}
+        self._by_name, self.buffers = {**parameters, **buffers}, set(buffers)
+
+
+def _members_of(modules: Iterable[nn.Module]) -> list[Any]:
+    """What the modules hold directly: tensors, other modules, and nothing where there is none."""
+    return [
+        one
+        for module in modules
+        for own in (module._modules, module._parameters, module._buffers)
+        for one in own.values()
+    ]
+
+
+def _are(some: list[Any], others: list[Any]) -> bool:
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _used_by(engine: Engine) -> list[Averaging]:
@@ -443,9 +535,35 @@ def _copy(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
         place.copy_(value)
 
 
+@torch.no_grad()
+def _estimate(
+    model: nn.Module, data: Iterable[Any], forward: Callable[[nn.Module, Any], object]
+) -> None:
+    """Set the statistics of batch norm to the means over all batches."""
+    norms = [one for one in model.modules() if isinstance(one, _BatchNorm)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all, in place of a moving one
+    model.train()
+    device, count = next(model.parameters()).device, 0
+    for count, batch in enumerate(data, 1):  # noqa: B007 - looked at behind the loop
+        forward(model, move(batch, device))
+    if not count:
+        raise DataError(
+            "the data gave no batch to compute statistics from; give at least one, and a new "
+            "iterator where the old one is at its end."
+        )
+
+
+def _call(model: nn.Module, batch: Any) -> object:
+    return model(batch[0] if isinstance(batch, (list, tuple)) else batch)
+
+
 @contextmanager
 def _modes_kept(model: nn.Module) -> Iterator[None]:
-    """Put back what ``update_bn`` changes besides statistics, even if the data fail it."""
+    """Put back what the pass for batch norm changes besides statistics, even if it fails."""
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(one, one.momentum) for one in model.modules() if isinstance(one, _BatchNorm)]
     try:
@@ -457,16 +575,12 @@ def _modes_kept(model: nn.Module) -> Iterator[None]:
             one.momentum = momentum
 
 
-def _check_names(averaged: Iterable[str], live: Mapping[str, Tensor]) -> None:
-    missing, unexpected = sorted(live.keys() - set(averaged)), sorted(set(averaged) - live.keys())
-    if missing or unexpected:
-        raise StateError(
-            f"the average does not fit the model: it lacks {missing or 'nothing'} and has "
-            f"{unexpected or 'nothing'} besides."
-            f"{nearest(unexpected[0], missing) if unexpected else ''}"
-        )
-
-
-def _check_count(what: str, value: int) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{what} is a whole number from 1 on, given {value!r}.")
+def _check_names(averaged: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> None:
+    if averaged.keys() == live.keys():
+        return
+    missing, unexpected = sorted(live.keys() - averaged), sorted(averaged.keys() - live)
+    raise StateError(
+        f"the average does not fit the model: it lacks {missing or 'nothing'} and has "
+        f"{unexpected or 'nothing'} besides."
+        f"{nearest(unexpected[0], missing) if unexpected else ''}"
+    )

@@ -19,6 +19,7 @@ from ..engine.handler import Handler
 from ..engine.priority import Priority
 from ..engine.scalars import scalars_of
 from ..engine.store import CheckpointStore, Manifest
+from ..engine.whole import whole
 
 __all__ = ["Checkpoint"]
 
@@ -77,8 +78,7 @@ class Checkpoint(Handler):
         mode: Literal["max", "min"] = "max",
         signals: tuple[int, ...] = (signal.SIGTERM,),
     ) -> None:
-        if last < 1 or best < 0:
-            raise ValueError(f"last is at least 1 and best at least 0, given {last} and {best}.")
+        last, best = whole("last", last), whole("best", best, least=0)
         if (best > 0) != (metric is not None):
             raise ValueError(f"best={best} with metric={metric!r}: give both, or neither.")
         if mode not in ("max", "min"):
@@ -114,6 +114,9 @@ class Checkpoint(Handler):
 
         Returns:
             the checkpoint's directory.
+
+        Raises:
+            RuntimeError: while averaged weights stand in the model; nothing is written then.
         """
         state = {
             "engine": engine.state_dict(),

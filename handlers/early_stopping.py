@@ -12,6 +12,7 @@ from ..engine.handler import Handler
 from ..engine.minimum import Minimum
 from ..engine.priority import Priority
 from ..engine.state import Next
+from ..engine.whole import whole
 
 __all__ = ["EarlyStopping"]
 
@@ -20,6 +21,10 @@ class EarlyStopping(Handler):
     """Terminates the run when a metric has not improved for a while, or is beyond hope or need.
 
     The decision is taken behind evaluation; what is due to be saved at the same point still is.
+
+    Each look counts. ``engine.state.metrics`` does not tell whether a value was measured since the
+    last look, so one that is measured more rarely would be taken for a lack of improvement: give
+    ``when`` the very event behind which it is measured.
 
     Args:
         metric: an entry of ``engine.state.metrics``.
@@ -32,7 +37,7 @@ class EarlyStopping(Handler):
         warm_up: how many looks to leave out at first.
         minimum: what the run does in any case. A decision to stop stands, and is held back until
             then.
-        when: when to look.
+        when: when to look: the event, and the filter, on which the metric is measured.
 
     Attributes:
         best: the best value so far.
@@ -74,20 +79,16 @@ class EarlyStopping(Handler):
     ) -> None:
         if mode not in ("max", "min"):
             raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
-        if patience < 1:
-            raise ValueError(f"patience is at least 1, given {patience}.")
         if not min_delta >= 0:
             raise ValueError(f"min_delta is not negative, given {min_delta}.")
-        if warm_up < 0:
-            raise ValueError(f"warm_up is not negative, given {warm_up}.")
         self.metric = metric
-        self.patience = patience
+        self.patience = whole("patience", patience)
         self.sign = 1.0 if mode == "max" else -1.0
         self.min_delta = min_delta
         self.threshold = threshold
         self.divergence = divergence
         self.check_finite = check_finite
-        self.warm_up = warm_up
+        self.warm_up = whole("warm_up", warm_up, least=0)
         self.minimum = minimum
         self.when = when
         self.best: float | None = None
@@ -129,7 +130,9 @@ class EarlyStopping(Handler):
         if self.metric not in metrics:
             raise KeyError(
                 f"early stopping needs metric {self.metric!r}, but there are only "
-                f"{', '.join(map(repr, metrics)) or 'none'}.{nearest(self.metric, metrics)}"
+                f"{', '.join(map(repr, metrics)) or 'none'}.{nearest(self.metric, metrics)} It "
+                f"looks on {self.when!r}; if the metric is measured on another event or more "
+                f"rarely, give that as when=…."
             )
         return float(metrics[self.metric])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.engine import Engine
+from ..engine.evaluating import evaluate
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
@@ -59,9 +60,4 @@ class Evaluation(Handler):
         engine.add_event_handler(self.when, self._evaluate, priority=self.priority)
 
     def _evaluate(self, engine: Engine) -> None:
-        state = self.evaluator.state
-        state.max_epochs = state.max_iters = None  # a new run, even after one that failed
-        state.metrics.clear()  # what this one does not measure is not known
-        self.evaluator.run(self.data)
-        for key, value in state.metrics.items():
-            engine.state.metrics[self.prefix + key] = value
+        evaluate(engine, self.evaluator, self.data, prefix=self.prefix)

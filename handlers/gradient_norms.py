@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from ..engine.priority import Priority
 from ..engine.step.announcer import register
 from ..engine.step.clipping import norm_of
 from ..engine.step.events import StepEvents
+from ..engine.step.optimization import Optimization
 
 __all__ = ["GradientNorms"]
 
@@ -21,10 +21,11 @@ class GradientNorms(Handler):
     """Notes norms of the gradients before each optimizer step, ahead of clipping.
 
     They stand in ``engine.state.metrics`` as scalar tensors on the gradients' device, so that
-    nothing waits for them: the total as ``grad_norm``, and ``grad_norm/<group>`` for each group.
+    nothing waits for them: the total as ``grad_norm``, and ``grad_norm/<group>`` for each group. Of
+    several optimizers each has its own, ``grad_norm/<name>`` and ``grad_norm/<name>/<group>``.
 
     Args:
-        model: whose gradients.
+        model: whose parameters' names make the groups.
         norm_type: the norm's p; ``math.inf`` for the largest value.
         groups: the group of a parameter by its name, ``None`` for none; by default its top
             submodule. ``groups=None`` notes the total alone.
@@ -57,26 +58,30 @@ class GradientNorms(Handler):
             raise ValueError(f"norm_type is a number above 0 or math.inf, given {norm_type!r}.")
         self.norm_type = float(norm_type)
         self.event = StepEvents.GRADIENTS_READY(every=every)
-        self._groups: dict[str, list[Tensor]] = {}
-        self._parameters = list(model.parameters())
-        for name, parameter in model.named_parameters() if groups is not None else ():
-            group = groups(name) if groups is not None else None
-            if group is not None:
-                self._groups.setdefault(group, []).append(parameter)
+        named = model.named_parameters() if groups is not None else ()
+        self._group_of = {id(p): groups(name) for name, p in named if groups is not None}
 
     def on_register(self, engine: Engine) -> None:
         """Note norms when gradients are ready."""
         register(engine)
         engine.add_event_handler(self.event, self._note, priority=self.priority)
 
-    def _note(self, engine: Engine) -> None:
-        engine.state.metrics.update(self.norms())
+    def _note(self, engine: Engine, optimization: Optimization) -> None:
+        alone = optimization.alone
+        prefix = "grad_norm" if alone else f"grad_norm/{optimization.name}"
+        engine.state.metrics.update(self.norms(optimization.parameters, prefix))
 
-    def norms(self) -> Mapping[str, Any]:
-        """The norms of the gradients as they are now."""
-        total = {"grad_norm": norm_of(self._parameters, self.norm_type)}
-        by_group = {
-            f"grad_norm/{group}": norm_of(parameters, self.norm_type)
-            for group, parameters in self._groups.items()
-        }
-        return {**total, **by_group}
+    def norms(self, parameters: Sequence[Tensor], prefix: str = "grad_norm") -> dict[str, Tensor]:
+        """The norms of the gradients as they are now, in all and by group.
+
+        Args:
+            parameters: whose gradients.
+            prefix: what their names begin with.
+        """
+        groups: dict[str, list[Tensor]] = {}
+        for one in parameters:
+            group = self._group_of.get(id(one))
+            if group is not None:
+                groups.setdefault(group, []).append(one)
+        by_group = {f"{prefix}/{name}": norm_of(g, self.norm_type) for name, g in groups.items()}
+        return {prefix: norm_of(parameters, self.norm_type), **by_group}

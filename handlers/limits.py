@@ -13,6 +13,7 @@ from ..engine.handler import Handler
 from ..engine.minimum import Minimum, optimizer_steps
 from ..engine.priority import Priority
 from ..engine.state import Next, Stopwatch
+from ..engine.whole import whole
 
 __all__ = ["MaxSteps", "MaxTime"]
 
@@ -125,9 +126,7 @@ class MaxSteps(Handler):
     priority = Priority.LOW
 
     def __init__(self, steps: int) -> None:
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps is a positive whole number, given {steps!r}.")
-        self.steps = steps
+        self.steps = whole("steps", steps)
 
     def on_register(self, engine: Engine) -> None:
         """Make sure that the engine counts steps."""

@@ -39,7 +39,7 @@ class LRSchedule(Handler):
     A step that was left out, by an overflow in fp16 or a veto, moves nothing: a scheduler stays
     where it is behind an epoch or iteration in which steps of its optimizer were left out and
     none was made. It runs behind what logs on the same event, which so sees the value that was
-    used.
+    used. An epoch or iteration that is done again after an error moves it once.
 
     Schedulers of torch begin when they are made. Those of pytorch-ignite set their first value
     when a run begins, anew in each new run; unit for unit they give the values that they give
@@ -138,7 +138,7 @@ class LRSchedule(Handler):
                 self._beginning.restore()
             self.begun = False
             for one in self._bound:
-                one.stepped = one.left_out = 0
+                one.stepped = one.left_out = one.moved = 0
         if not self.begun:
             begin([one.scheduler for one in self._bound], engine)
             self.begun = True
@@ -146,8 +146,10 @@ class LRSchedule(Handler):
     def _unit_done(self, engine: Engine) -> None:
         now = getattr(engine.state, self.unit)
         for one in self._bound:
-            if one.left_out != now or one.stepped == now:
+            again = one.moved == engine.state.iteration  # what failed behind it is done again
+            if not again and (one.left_out != now or one.stepped == now):
                 self._move(one.scheduler, engine)
+                one.moved = engine.state.iteration
 
     def _step_made(self, engine: Engine, optimization: Any) -> None:
         for one in self._bound_to(optimization.optimizer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..engine.engine import Engine
 from ..engine.errors import StateError
 from ..engine.handler import Handler
 from ..engine.nested import leaves, map_nested
+from ..engine.samplers import loaders_in
 from ..engine.serialization import is_plain
 
 __all__ = ["Predictions"]
@@ -84,7 +85,7 @@ class Predictions(Handler):
                 f"{engine.state.max_epochs}; run with max_epochs=1."
             )
         if self.ordered:
-            for loader in _loaders_in(engine.state.dataloader):
+            for loader in loaders_in(engine.state.dataloader):
                 _check_order(loader)
 
     def iteration_completed(self, engine: Engine) -> None:
@@ -98,6 +99,8 @@ class Predictions(Handler):
             raise ValueError(
                 f"the step of {engine!r} returned None; predictions are what it returns."
             )
+        if engine.state.stage == "sanity_check":  # these are no predictions that anybody wants
+            return
         outputs = self._detached(engine.state.output)
         if self.writer is not None:
             self.writer(outputs, engine.state.iteration - 1)
@@ -176,23 +179,11 @@ def _row(one: Any) -> str:
     return f"{name} rows of shape {tuple(one.shape[1:])}" if hasattr(one, "shape") else name
 
 
-def _loaders_in(data: Any) -> Iterator[Any]:
-    """Everything in the data, however it is wrapped, that has a sampler."""
-    loaders = getattr(data, "loaders", None)
-    if isinstance(loaders, Mapping):
-        for loader in loaders.values():
-            yield from _loaders_in(loader)
-    elif hasattr(data, "loader"):
-        yield from _loaders_in(data.loader)
-    elif hasattr(data, "sampler"):
-        yield data
-
-
 def _check_order(loader: Any) -> None:
     """Refuse a loader that does not keep the order of its data set."""
     if isinstance(loader.dataset, IterableDataset):
         return  # it has the order that it has
-    batch_sampler = loader.batch_sampler
+    batch_sampler = getattr(loader, "batch_sampler", None)
     sampler = loader.sampler if batch_sampler is None else getattr(batch_sampler, "sampler", None)
     in_order = isinstance(sampler, SequentialSampler) or getattr(sampler, "shuffle", True) is False
     if in_order and getattr(loader, "in_order", True):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..engine.amount import Amount, Given
 from ..engine.engine import Engine
+from ..engine.errors import StateError
 from ..engine.handler import Handler
 from ..engine.limited import limited
 from ..engine.priority import Priority
 from ..engine.random import preserved
-from ..engine.samplers import parts_of
+from ..engine.step.rehearsal import attributes_of, states_of
 
 __all__ = ["SanityCheck"]
 
@@ -25,11 +25,14 @@ class SanityCheck(Handler):
     """Runs an evaluator over its first batches when a run starts anew, and leaves no trace.
 
     Whatever it raises reaches the caller of ``run()``, hours earlier than it would have. Put back
-    are: the evaluator's state, counts and place in the data; the state of its handlers that have
-    one; the metrics of the engine that this is attached to; the random number generators, those
-    in the data included; and the model's mode, if it is given. What other handlers of the
-    evaluator write to files or screens stays; they may look at ``engine.state.stage``, which is
-    ``"sanity_check"`` meanwhile.
+    are: the evaluator's state, counts and place in the data; its class handlers' attributes and
+    states; the metrics of the engine that this is attached to; the attributes of loaders, samplers
+    and data sets; the random number generators, those in the data included; and the model's mode,
+    if it is given.
+
+    Class handlers of the evaluator with a priority behind NORMAL, which report, stop and save,
+    stand aside. What others write, and functions, stays; they may look at
+    ``engine.state.stage``, which is ``"sanity_check"`` meanwhile.
 
     Args:
         evaluator: the engine to run.
@@ -83,8 +86,9 @@ class SanityCheck(Handler):
                 _metrics_kept(engine),
                 _engine_kept(self.evaluator),
                 _handlers_kept(self.evaluator),
+                _reports_aside(self.evaluator),
                 preserved(),
-                _loader_kept(self.data),
+                _data_kept(self.data),
                 _mode_kept(self.model),
             ):
                 stack.enter_context(kept)
@@ -119,32 +123,51 @@ def _engine_kept(engine: Engine) -> Generator[None, None, None]:
 
 @contextmanager
 def _handlers_kept(engine: Engine) -> Generator[None, None, None]:
+    handlers = list(engine.handlers.values())
+    undo = [one for handler in handlers for one in attributes_of(handler)]
     before = [
         (handler, copy.deepcopy(handler.state_dict()))
-        for handler in engine.handlers.values()
+        for handler in handlers
         if hasattr(handler, "state_dict") and hasattr(handler, "load_state_dict")
     ]
     try:
         yield
     finally:
+        for put_back in reversed(undo):
+            put_back()
         for handler, state in before:
-            handler.load_state_dict(state)
+            with suppress(StateError):  # it can't be saved; what it gathers is back already
+                handler.load_state_dict(state)
 
 
 @contextmanager
-def _loader_kept(data: Any) -> Generator[None, None, None]:
-    """Put back what an iterator over a DataLoader leaves behind in it."""
-    parts = list(parts_of(data))
-    generators = [getattr(one, "generator", None) for one in parts]
-    before = [(one, one.get_state()) for one in generators if isinstance(one, torch.Generator)]
+def _reports_aside(engine: Engine) -> Generator[None, None, None]:
+    """Take away what class handlers behind NORMAL have connected, and connect it again."""
+    aside = [one for one in engine.handlers.values() if Priority.of(one.priority) > Priority.NORMAL]
+    taken = [
+        (channel, one)
+        for channel in engine.channels.values()
+        for one in channel.subscriptions
+        if any(getattr(one.receiver, "__self__", None) is handler for handler in aside)
+    ]
+    for _, one in taken:
+        one.remove()
     try:
         yield
     finally:
-        for generator, state in before:
-            generator.set_state(state)
-        for one in parts:
-            if getattr(one, "persistent_workers", False):
-                one._iterator = None  # workers that stay would draw no seed when asked again
+        for channel, one in taken:
+            channel.add(one)  # at its old place: that is written on it
+
+
+@contextmanager
+def _data_kept(data: Any) -> Generator[None, None, None]:
+    """Put back what a pass leaves behind in loaders, samplers and data sets."""
+    undo = states_of(data)
+    try:
+        yield
+    finally:
+        while undo:
+            undo.pop()()
 
 
 @contextmanager

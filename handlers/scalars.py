@@ -25,7 +25,8 @@ class Scalars(Handler):
 
     Until then tensors stay on their device: no operation is run on them, and nothing waits for
     the device. The read is one event, ``SCALARS_LOGGED``, and the means stand in
-    ``engine.state.metrics``. At the end of an epoch what is left is read, too.
+    ``engine.state.metrics``. At the end of an epoch or a run what is left is read, too. A tensor
+    must not be written to meanwhile.
 
     Args:
         when: the log points.
@@ -56,7 +57,8 @@ class Scalars(Handler):
         engine.register_events(SCALARS_LOGGED, behind=Events.ITERATION_COMPLETED)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._gather, priority=self.priority)
         engine.add_event_handler(self.when, self._read, priority=self.priority)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._read, priority=self.priority)
+        rest = Events.EPOCH_COMPLETED | Events.COMPLETED
+        engine.add_event_handler(rest, self._read, priority=self.priority)
 
     def started(self, engine: Engine) -> None:
         """Forget what an earlier run left, unless this one goes on from it."""
@@ -69,7 +71,7 @@ class Scalars(Handler):
         if type(output) is not dict:
             output = output if isinstance(output, Mapping) else {"output": output}
         for name, value in output.items():
-            if value.numel() == 1 if isinstance(value, Tensor) else _is_number(value):
+            if value.dim() == 0 if isinstance(value, Tensor) else _is_number(value):
                 if name not in series:
                     series[name] = Series()
                 series[name].append(state.iteration, value)

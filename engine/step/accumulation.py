@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ..errors import StateError, nearest
+from ..whole import whole
 
 __all__ = ["Accumulation", "Window"]
 
@@ -27,8 +28,9 @@ class Accumulation:
             ``{1: 8, 5: 4}``. A window keeps the size with which it began.
         at_epoch_end: what becomes of a window that is not full when an epoch ends: ``"flush"``
             makes the optimizer step with what it holds, ``"carry"`` goes on with it in the next
-            epoch. With ``"flush"`` it is done at the end of a run by ``max_iters``, too; a
-            window that is carried waits until the run goes on.
+            epoch. With ``"flush"`` it is done at the end of a run, too, also by ``max_iters`` or
+            ``terminate()``; a window that is carried waits until the run goes on. A run that
+            starts anew begins with an empty one.
 
     Attributes:
         sizes: the sizes by epoch.
@@ -51,13 +53,11 @@ class Accumulation:
         *,
         at_epoch_end: Literal["flush", "carry"] = "flush",
     ) -> None:
-        sizes = dict(size) if isinstance(size, Mapping) else {1: size}
-        for number in (*sizes.keys(), *sizes.values()):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(
-                    f"accumulate takes whole numbers from 1, or {{epoch: size}} of such, "
-                    f"given {size!r}."
-                )
+        given = size if isinstance(size, Mapping) else {1: size}
+        sizes = {
+            whole("an epoch of accumulate={epoch: size}", epoch): whole("accumulate", number)
+            for epoch, number in given.items()
+        }
         if 1 not in sizes:
             raise ValueError(
                 f"the sizes {sizes} say nothing of epoch 1; epochs count from 1: "
@@ -95,9 +95,10 @@ class Window:
         held: batches whose gradients were added.
         weight: the sum of their weights, a number or a scalar tensor on any device.
         weighted: whether the losses were multiplied by their weights.
+        vetoed: whether its step is to be left out.
     """
 
-    __slots__ = ("held", "size", "weight", "weighted")
+    __slots__ = ("held", "size", "vetoed", "weight", "weighted")
 
     def __init__(self, size: int = 1) -> None:
         self.begin(size)
@@ -108,11 +109,16 @@ class Window:
         self.held = 0
         self.weight: float | Tensor = 0.0
         self.weighted = False
+        self.vetoed = False
 
     @property
     def total(self) -> float | Tensor:
-        """What the summed gradients are to be divided by."""
-        return self.weight if self.weighted else self.held
+        """What the summed gradients are to be divided by; 1 where nothing weighs anything."""
+        if not self.weighted:
+            return self.held
+        if isinstance(self.weight, Tensor):  # not read, so as not to wait for the device
+            return self.weight + (self.weight == 0)
+        return self.weight or 1
 
     def add(self, weight: float | Tensor | None) -> None:
         """Take one batch in.
@@ -137,6 +143,7 @@ class Window:
             "held": self.held,
             "weight": weight,
             "weighted": self.weighted,
+            "vetoed": self.vetoed,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_UNKNOWN = object()
+
+
 class Contract:
     """How to get a loss and outputs from a kind of model; base of all contracts.
 
@@ -38,13 +41,14 @@ class Contract:
     Attributes:
         name: what it is asked for by.
         needs: what a model, or the user, has to bring, in a few words.
-        loss_for_each: whether each of several optimizers has a loss of its own.
+        turns: the losses that there are by the names of their optimizers, joined by ``+`` where
+            they share one; none where all optimizers share the one loss.
         optimizes_itself: whether :meth:`forward` runs backward and steps the optimizer, too.
     """
 
     name: ClassVar[str]
     needs: ClassVar[str]
-    loss_for_each: ClassVar[bool] = False
+    turns: Sequence[str] = ()
     optimizes_itself: bool = False
 
     def __init__(self, model: nn.Module, loss: Any = None) -> None:
@@ -115,7 +119,9 @@ class Supervised(Contract):
     ) -> None:
         super().__init__(model)
         self._loss = loss
-        self._unpack = unpack
+        self._unpack = _pair if unpack is None else unpack
+        self._any_batch = unpack is None
+        self._target: Any = _UNKNOWN  # of the batch at hand, which is taken apart once
 
     @classmethod
     def fits(cls, model: object, loss: object) -> bool:
@@ -124,23 +130,25 @@ class Supervised(Contract):
 
     def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
         """The model's answer to the input."""
-        return self.model((self._unpack or _pair)(batch)[0])
+        x, self._target = self._unpack(batch)
+        return self.model(x)
 
     def loss(self, outputs: Any, batch: Any) -> Any:
         """What the loss function says of answer and target."""
         if self._loss is None:
             raise TypeError(f"contract {self.name!r} needs {self.needs}; give loss=.")
-        return self._loss(outputs, (self._unpack(batch) if self._unpack else batch)[1])
+        target, self._target = self._target, _UNKNOWN
+        return self._loss(outputs, self._unpack(batch)[1] if target is _UNKNOWN else target)
 
     def evaluate(self, engine: Engine, batch: Any) -> Any:
         """The pair ``(y_pred, y)``, as metrics take it."""
-        x, y = (self._unpack or _pair)(batch)
+        x, y = self._unpack(batch)
         return self.model(x), y
 
     def predict(self, engine: Engine, batch: Any) -> Any:
         """The model's answer; the batch may bring a target, which is not looked at."""
-        paired = self._unpack or (isinstance(batch, (list, tuple)) and len(batch) == 2)
-        return self.model((self._unpack or _pair)(batch)[0] if paired else batch)
+        bare = self._any_batch and not (isinstance(batch, (list, tuple)) and len(batch) == 2)
+        return self.model(batch if bare else self._unpack(batch)[0])
 
 
 class LossFunctions(Contract):
@@ -154,13 +162,13 @@ class LossFunctions(Contract):
 
     name = "loss_functions"
     needs = "a dict of functions (model, batch) -> loss by the optimizer's name"
-    loss_for_each = True
 
     def __init__(self, model: nn.Module, loss: Mapping[str, Callable[[Any, Any], Any]]) -> None:
         super().__init__(model)
         if not self.fits(model, loss):
             raise TypeError(f"contract {self.name!r} needs {self.needs}, given {loss!r:.80}.")
         self._losses = dict(loss)
+        self.turns = tuple(self._losses)
 
     @classmethod
     def fits(cls, model: object, loss: object) -> bool:
@@ -174,6 +182,11 @@ class LossFunctions(Contract):
             raise ValueError(
                 f"there are losses for {', '.join(map(repr, unknown))}, but the optimizers are "
                 f"{', '.join(map(repr, optimizations))}.{nearest(unknown[0], optimizations)}"
+            )
+        if idle := [name for name in optimizations if name not in names]:
+            raise ValueError(
+                f"there is no loss for {', '.join(map(repr, idle))}; there are losses for "
+                f"{', '.join(map(repr, self._losses))}."
             )
 
     def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:

@@ -19,6 +19,7 @@ from ..errors import nearest
 from .compiling import own_name
 
 __all__ = [
+    "NamedParameter",
     "NoDecay",
     "Rule",
     "Scale",

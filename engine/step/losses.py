@@ -79,7 +79,7 @@ def reported(returned: Any) -> Any:
         {'loss': tensor(0.5000)}
     """
     if isinstance(returned, Tensor):
-        return {"loss": returned.detach()}
+        return {"loss": returned.detach() if returned.dim() == 0 else returned.detach().reshape(())}
     return detached(returned)
 
 

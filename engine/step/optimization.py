@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -80,6 +81,12 @@ class Optimization(Handler):
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Optimization() takes an optimizer of torch, given {optimizer!r:.80}.")
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            raise TypeError(
+                f"{type(optimizer).__name__} needs the loss several times a step, by a closure; "
+                f"call its step(closure) in a step of your own."
+            )
         if clip is not None and not callable(clip):
             raise TypeError(f"clip={clip!r} can't be called; write ClipNorm({clip}) for a norm.")
         self.optimizer = optimizer
@@ -91,13 +98,15 @@ class Optimization(Handler):
         self.alone = True
         self.window = Window(self.accumulation.size_in(1))
         self._announce = Announcer()
-        self._vetoed = False
         inherited = type(optimizer).zero_grad is Optimizer.zero_grad
         self._own_zero_grad = not inherited or "zero_grad" in vars(optimizer)
 
     def on_register(self, engine: Engine) -> None:
-        """Fire the events of steps there."""
+        """Fire the events of steps there; among several each keeps to its own parameters."""
         self._announce = Announcer(engine)
+        everyone = [one for one in engine.handlers.values() if isinstance(one, Optimization)]
+        for one in everyone if len(everyone) > 1 else ():
+            one.alone = False
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -149,21 +158,20 @@ class Optimization(Handler):
         """
         announce, window = self._announce, self.window
         group = (self, *shared_with)
-        if shared_with or self.accumulation.gathers:
+        if shared_with or self.accumulation.gathers or window.size > 1:
             _open_windows(group, announce.epoch)
         if announce.backward_started.calls:
             announce(announce.backward_started, loss=loss, optimization=self)
         if window.size == 1:
             weight = None
-        added = loss if weight is None else loss * weight
+        added = loss if weight is None else _wide(loss) * weight
         if self.scaler is not None:
             added = self.scaler.scale(added)
         try:
             if self.alone:
                 added.backward()  # type: ignore[no-untyped-call]
             else:
-                wanted = [p for one in group for p in one.parameters if p.requires_grad]
-                added.backward(inputs=wanted)  # type: ignore[no-untyped-call]
+                added.backward(inputs=_trainable(group))  # type: ignore[no-untyped-call]
             for one in group:
                 if weight is None and not one.window.weighted:
                     one.window.held += 1
@@ -171,9 +179,7 @@ class Optimization(Handler):
                     one.window.add(weight)
         except BaseException as error:  # some gradients were added, and can't be told apart
             for one in group:
-                error.add_note(f"{one.name!r} lets go of its open window: {one.window.held} held")
-                one.optimizer.zero_grad()
-                one.window.held = 0
+                one._drop(error)
             raise
         if announce.backward_completed.calls:
             announce(announce.backward_completed, loss=loss, optimization=self)
@@ -196,26 +202,16 @@ class Optimization(Handler):
             whether the optimizer stepped; not so if a handler vetoed it, or gradients overflowed.
         """
         announce = self._announce
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
-        if self.window.size > 1:
-            self._divide()
-        if announce.gradients_ready.calls:
-            announce(announce.gradients_ready, optimization=self)
-        if self.clip is not None:
-            self._clip(self.clip)
-        if announce.optimizer_step_started.calls:
-            announce(announce.optimizer_step_started, optimization=self)
-        refused = None
-        if self.scaler is None and not self._vetoed:
-            self.optimizer.step()
-        else:
-            refused = self._step_unless_refused()
-        if refused is None:
-            stepped = announce.optimizer_stepped
-            announce(stepped, optimization=self) if stepped.calls else announce.count(stepped)
-        else:
-            announce(announce.optimizer_step_skipped, optimization=self, reason=refused)
+        try:
+            refused = self._advance()
+            if refused is None:
+                stepped = announce.optimizer_stepped
+                announce(stepped, optimization=self) if stepped.calls else announce.count(stepped)
+            else:
+                announce(announce.optimizer_step_skipped, optimization=self, reason=refused)
+        except BaseException as error:  # the gradients are divided, or used already
+            self._drop(error)
+            raise
         self.zero_grad()
         return refused is None
 
@@ -230,7 +226,7 @@ class Optimization(Handler):
             for group in self.optimizer.param_groups:
                 for parameter in group["params"]:
                     parameter.grad = None
-        self.window.held = 0
+        self.window.held, self.window.vetoed = 0, False
         if announce.zero_grad_completed.calls:
             announce(announce.zero_grad_completed, optimization=self)
 
@@ -245,7 +241,7 @@ class Optimization(Handler):
                 f"{self.name!r} has no gradients to leave out; call veto() in a handler of "
                 f"BACKWARD_COMPLETED, GRADIENTS_READY or OPTIMIZER_STEP_STARTED."
             )
-        self._vetoed = True
+        self.window.vetoed = True
 
     # ------------------------------------------------------------------ for models that do it all
 
@@ -259,8 +255,25 @@ class Optimization(Handler):
 
     # ------------------------------------------------------------------ within an engine
 
+    def started(self, engine: Engine) -> None:
+        """Let go of what an earlier run left, unless this one goes on from it."""
+        if engine.state.iteration == 0 and self.window.held:
+            self.optimizer.zero_grad()
+            self.window.begin(self.window.size)
+
+    def terminate_single_epoch(self, engine: Engine) -> None:
+        """End a window that is still open."""
+        self._flush()
+
     def epoch_completed(self, engine: Engine) -> None:
         """End a window that is still open, if the epoch ended without warning."""
+        self._flush()
+
+    def completed(self, engine: Engine) -> None:
+        """End a window that is still open, if the run ended without warning."""
+        self._flush()
+
+    def _flush(self) -> None:
         if self.accumulation.flushes and self.window.held:
             self.step()
 
@@ -276,6 +289,34 @@ class Optimization(Handler):
         )
 
     # ------------------------------------------------------------------ parts of a step
+
+    def _advance(self) -> str | None:
+        """All of a step but its end; returns why the optimizer did not step, if it did not."""
+        announce = self._announce
+        if self.scaler is not None:
+            self._unscale(self.scaler)
+        if self.window.size > 1:
+            self._divide()
+        if announce.gradients_ready.calls:
+            announce(announce.gradients_ready, optimization=self)
+        if self.clip is not None:
+            self._clip(self.clip)
+        if announce.optimizer_step_started.calls:
+            announce(announce.optimizer_step_started, optimization=self)
+        if self.scaler is not None:
+            return self._step_scaled(self.scaler)
+        if self.window.vetoed:
+            return "veto"
+        self.optimizer.step()
+        return None
+
+    def _unscale(self, scaler: GradScaler) -> None:
+        if all(one.grad is None for one in self.parameters):
+            raise ValueError(
+                f"no parameter of {self.name!r} has got a gradient, so there is nothing to step "
+                f"with; the loss depends on none of them."
+            )
+        scaler.unscale_(self.optimizer)
 
     def _divide(self) -> None:
         """Divide the sums by what the window holds."""
@@ -293,18 +334,24 @@ class Optimization(Handler):
         if announce.clipping_completed.calls:
             announce(announce.clipping_completed, optimization=self, norm=self.norm)
 
-    def _step_unless_refused(self) -> str | None:
-        """Step by the scaler, or say why not."""
-        vetoed, self._vetoed = self._vetoed, False
-        if self.scaler is None:
+    def _step_scaled(self, scaler: GradScaler) -> str | None:
+        before = scaler.get_scale()
+        if not self.window.vetoed:
+            scaler.step(self.optimizer)
+        scaler.update()
+        if self.window.vetoed:
             return "veto"
-        before = self.scaler.get_scale()
-        if not vetoed:
-            self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if vetoed:
-            return "veto"
-        return "overflow" if self.scaler.get_scale() < before else None  # it falls then, only then
+        return "overflow" if scaler.get_scale() < before or not before else None  # it falls then
+
+    def _drop(self, error: BaseException) -> None:
+        """Let go of a window that an error has left half done."""
+        error.add_note(f"{self.name!r} lets go of its open window: {self.window.held} held")
+        self.optimizer.zero_grad()
+        self.window.begin(self.window.size)
+        if self.scaler is not None:  # a new one, which has not unscaled anything
+            state = self.scaler.state_dict()
+            del self.scaler
+            self._load_scaler(state)
 
     # ------------------------------------------------------------------ state
 
@@ -338,11 +385,17 @@ class Optimization(Handler):
             )
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler is not None:
-            self.scaler.load_state_dict(state["scaler"])
+            self._load_scaler(state["scaler"])
         self.optimizer.zero_grad()
-        self.window.held = 0
+        self.window.begin(self.accumulation.size_in(1))
         if state["window"] is not None:
             self._load_window(dict(state["window"]))
+
+    def _load_scaler(self, state: Mapping[str, Any]) -> None:
+        if self.scaler is not None:
+            self.scaler.load_state_dict(dict(state))
+            # its scale is made when it is used first, and an open window may be stepped before
+            self.scaler.scale(torch.zeros((), device=self.parameters[0].device))
 
     def _load_window(self, window: dict[str, Any]) -> None:
         gradients, parameters = window.pop("gradients"), self.parameters
@@ -357,6 +410,21 @@ class Optimization(Handler):
         weight = self.window.weight
         if isinstance(weight, Tensor):
             self.window.weight = weight.to(parameters[0].device)
+
+
+def _wide(loss: Tensor) -> Tensor:
+    """A loss of half precision could not hold its product with a large weight."""
+    return loss.float() if loss.dtype in (torch.float16, torch.bfloat16) else loss
+
+
+def _trainable(group: Sequence[Optimization]) -> list[Tensor]:
+    wanted = [one for each in group for one in each.parameters if one.requires_grad]
+    if not wanted:
+        raise ValueError(
+            f"all parameters of {', '.join(repr(one.name) for one in group)} are frozen; leave "
+            f"out its turn, or set requires_grad of some."
+        )
+    return wanted
 
 
 def _open_windows(group: Sequence[Optimization], epoch: int) -> None:

@@ -56,6 +56,10 @@ def recompute_activations(
         >>> keep_activations(model)
         ['0', '1']
     """
+    if not which:
+        raise ValueError(
+            "recompute_activations() was told no module; give names such as 'layers.*', or classes."
+        )
     modules = _submodules(model)
     done = [name for name, module in modules.items() if isinstance(module, _Recomputing)]
     chosen = _outermost({name for one in which for name in _matches(one, modules)}, modules)

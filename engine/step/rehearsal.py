@@ -17,14 +17,16 @@ from torch.optim import Optimizer
 from ..engine import Engine
 from ..errors import DataError
 from ..handler import Handler
+from ..limited import Overfitted
 from ..random import preserved
+from ..samplers import parts_of
 from ..state import Progress
 from .accumulation import Window
 from .contracts import Contract
 from .optimization import Optimization
 from .training import TrainingStep
 
-__all__ = ["Rehearsal", "cycled", "rehearsal"]
+__all__ = ["Rehearsal", "attributes_of", "cycled", "rehearsal", "states_of"]
 
 _OWNERS = (nn.Module, Optimizer, Handler, Contract)
 _REFILL: dict[type[Any], str] = {
@@ -33,8 +35,7 @@ _REFILL: dict[type[Any], str] = {
     set: "update",
     collections.deque: "extend",
 }
-_INNER = ("batch_sampler", "sampler", "dataset", "dataloader", "loader", "loaders")
-_MOST_LOADERS = 64  # what is longer holds data
+_MOST = 64  # a container of a loader that is longer holds data
 
 
 @contextmanager
@@ -133,19 +134,7 @@ class Rehearsal:
 
     def keep_data(self, data: Any) -> None:
         """Keep in mind how loaders and samplers stand; the data they hold are not looked at."""
-        waiting = [data]
-        while waiting:
-            one = waiting.pop()
-            if isinstance(one, (dict, list, tuple)) and len(one) <= _MOST_LOADERS:
-                waiting += one.values() if isinstance(one, dict) else one
-            if id(one) in self._seen or not hasattr(one, "__dict__"):
-                continue
-            self._seen[id(one)] = one
-            self._keep_container(vars(one), dict)
-            self._keep(*(value for value in vars(one).values() if _generator(value)))
-            waiting += [getattr(one, name, None) for name in _INNER]
-            if getattr(one, "persistent_workers", False):
-                one._iterator = None  # those that wait for their next pass are left alone
+        self._undo += states_of(data)
 
     def restore(self) -> None:
         """Put everything back."""
@@ -163,7 +152,7 @@ class Rehearsal:
             if isinstance(one, Tensor):
                 self._keep_tensor(one)
             elif kind is not None:
-                self._keep_container(one, kind)
+                self._undo.append(_content(one, kind))
                 waiting += one.values() if isinstance(one, dict) else one
             elif isinstance(one, tuple):
                 waiting += one
@@ -175,15 +164,6 @@ class Rehearsal:
             else:
                 continue
             self._seen[id(one)] = one
-
-    def _keep_container(self, one: Any, kind: type[Any]) -> None:
-        before = kind(one)
-
-        def undo() -> None:
-            one.clear()
-            getattr(one, _REFILL[kind])(before)
-
-        self._undo.append(undo)
 
     def _keep_tensor(self, one: Tensor) -> None:
         data, is_leaf, wanted = one.data, one.is_leaf, one.requires_grad
@@ -229,6 +209,57 @@ def _once(tensor: Tensor) -> Tensor:
     if tensor.layout is not torch.strided:
         return tensor
     return tensor[tuple(slice(None) if step else slice(1) for step in tensor.stride())]
+
+
+def states_of(data: Any) -> list[Callable[[], object]]:
+    """What puts loaders, samplers and data sets back as they stand, called from the last on.
+
+    Worker processes that wait for their next pass are left alone: until then there are others.
+    The data themselves are not looked at.
+    """
+    undo: list[Callable[[], object]] = []
+    for one in _parts_of(data):
+        undo += attributes_of(one, most=_MOST)
+        if vars(one).get("persistent_workers"):
+            one._iterator = None
+    return undo
+
+
+def attributes_of(one: Any, most: int | None = None) -> Iterator[Callable[[], object]]:
+    """What sets an object's attributes to their present values, in place.
+
+    Containers and random number generators among the values are put back, too.
+
+    Args:
+        one: the object.
+        most: how long a container may be to be looked at; any length by default.
+    """
+    yield _content(vars(one), dict)
+    for value in vars(one).values():
+        kind = next((kind for kind in _REFILL if isinstance(value, kind)), None)
+        if kind is not None and (most is None or len(value) <= most):
+            yield _content(value, kind)
+        elif set_state := _generator(value):
+            yield set_state
+
+
+def _content(one: Any, kind: type[Any]) -> Callable[[], object]:
+    before = kind(one)
+
+    def refill() -> None:
+        one.clear()
+        getattr(one, _REFILL[kind])(before)
+
+    return refill
+
+
+def _parts_of(data: Any) -> Iterator[Any]:
+    """Parts of data that have attributes; those of what was limited once for all, too."""
+    for one in parts_of(data):
+        if hasattr(one, "__dict__"):
+            yield one
+        if isinstance(one, Overfitted):
+            yield from _parts_of(one.data)
 
 
 def _generator(one: Any) -> Callable[[], object] | None:

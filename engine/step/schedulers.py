@@ -36,22 +36,25 @@ class Bound:
         scheduler, optimizer: the two.
         stepped: where a step was made last; 0 if none was.
         left_out: where one was left out last.
+        moved: the iteration behind which the scheduler was moved last.
     """
 
     def __init__(self, scheduler: Any) -> None:
         self.scheduler = scheduler
         self.optimizer = optimizer_of(scheduler)
-        self.stepped = self.left_out = 0
+        self.stepped = self.left_out = self.moved = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Where the scheduler stands, and what was noted."""
         state = copy.deepcopy(self.scheduler.state_dict())
-        return {"scheduler": state, "stepped": self.stepped, "left_out": self.left_out}
+        noted = {"stepped": self.stepped, "left_out": self.left_out, "moved": self.moved}
+        return {"scheduler": state, **noted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set both."""
         self.scheduler.load_state_dict(copy.deepcopy(state["scheduler"]))  # some take it apart
         self.stepped, self.left_out = state["stepped"], state["left_out"]
+        self.moved = state["moved"]
 
 
 def by_name(given: object) -> dict[str, list[Any]]:

@@ -37,7 +37,9 @@ class Series:
         return len(self._iterations)
 
     def append(self, iteration: int, value: Tensor | float) -> None:
-        """Take one number in: a scalar tensor without a gradient, or a Python number."""
+        """Take one number in: a scalar tensor, which nobody may write to, or a Python number."""
+        if isinstance(value, Tensor) and value.requires_grad:
+            value = value.detach()  # or its graph would live until it is read
         self._iterations.append(iteration)
         self._last.append(value)
         if len(self._last) == _CHUNK:

@@ -14,6 +14,7 @@ from ..priority import Priority
 from .accumulation import Accumulation
 from .announcer import Announcer
 from .contracts import Contract, contract_of
+from .groups import check_groups
 from .losses import detached, read_loss, reported
 from .optimization import Clip, Optimization
 from .precision import Precision
@@ -66,14 +67,22 @@ class TrainingStep(Handler):
         if isinstance(optimizations, Optimization):
             optimizations = {optimizations.name: optimizations}
         _check(optimizations)
+        for option, given in {"turns": turns, "weigh": weigh, "output": output}.items():
+            if given is not None and not callable(given):
+                raise TypeError(f"{option}= is a function, given {given!r:.60}.")
         self.contract = contract
         self.optimizations = dict(optimizations)
         contract.bind(self.optimizations)
         alone = len(self.optimizations) == 1
         for name, one in self.optimizations.items():
             one.name, one.alone = name, alone
-        if turns is None and contract.loss_for_each:
-            turns = simultaneously(*self.optimizations)
+        if turns is not None and contract.optimizes_itself:
+            raise ValueError(
+                f"turns= says whose turn it is, but {type(contract.model).__name__}.train_step "
+                f"steps its optimizers itself; leave turns= out."
+            )
+        if turns is None and contract.turns:
+            turns = simultaneously(*(tuple(turn.split("+")) for turn in contract.turns))
         self._first, *self._others = self.optimizations.values()
         self._turns = turns
         self._weigh = weigh
@@ -198,7 +207,8 @@ def training_step(
 
     Raises:
         TypeError: if no contract fits.
-        ValueError: for options that contradict each other.
+        ValueError: for options that contradict each other, and for a parameter of the model that
+            requires a gradient and is in no parameter group, or in two.
 
     Example:
         >>> import torch
@@ -228,13 +238,15 @@ def training_step(
         name: _optimization(one, name, {**options, "clip": clips.get(name)})
         for name, one in given.items()
     }
-    return TrainingStep(
+    step = TrainingStep(
         contract_of(model, loss, contract),
         optimizations if several else optimizations["optimization"],
         turns=turns,
         weigh=weigh,
         output=output,
     )
+    check_groups([one.optimizer for one in optimizations.values()], model)
+    return step
 
 
 def _optimization(one: Any, name: str, options: dict[str, Any]) -> Optimization:
@@ -269,5 +281,6 @@ def _flat(reports: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{turn}_{name}": value
         for turn, report in reports.items()
-        for name, value in (report or {}).items()
+        for name, value in (report.items() if isinstance(report, Mapping) else [("output", report)])
+        if report is not None
     }

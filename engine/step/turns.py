@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..whole import whole
+
 __all__ = ["Turn", "Turns", "alternately", "by_frequency", "simultaneously"]
 
 Turn = str | tuple[str, ...]
@@ -47,10 +49,8 @@ def by_frequency(**iterations: int) -> Turns:
         >>> [*map(by_frequency(d=2, g=1), range(4))]
         [('d',), ('d',), ('g',), ('d',)]
     """
-    for name, count in iterations.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name}={count!r}: give whole numbers of iterations, from 1.")
-    return alternately(*(name for name, count in iterations.items() for _ in range(count)))
+    counts = {name: whole(name, count) for name, count in iterations.items()}
+    return alternately(*(name for name, count in counts.items() for _ in range(count)))
 
 
 def _given(names: tuple[Turn, ...]) -> None:

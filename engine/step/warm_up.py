@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ..errors import nearest
+from ..whole import whole
 
 __all__ = ["WarmUp", "warm_up"]
 
@@ -139,8 +140,7 @@ def warm_up(
         >>> rates
         [0.0, 0.25, 0.5, 0.75, 1.0, 0.5, 0.25]
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps is a whole number from 1 on, given {steps!r}.")
+    steps = whole("steps", steps)
     if isinstance(start, bool) or not isinstance(start, (int, float)) or not 0 <= start < math.inf:
         raise ValueError(f"start is a factor of the rate, 0 or more, given {start!r}.")
     optimizer, follows = _pair(scheduler_or_optimizer)

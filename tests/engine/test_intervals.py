@@ -123,7 +123,7 @@ def test_the_plan_shows_it_as_it_is_written(asked, text):
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((0,), {}, "positive whole numbers, given 0"),
+        ((0,), {}, "an interval is a whole number from 1 on, given 0"),
         ((1.5,), {}, "given 1.5"),
         ((True,), {}, "given True"),
         ((2, 0), {}, "given 0"),

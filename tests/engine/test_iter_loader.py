@@ -4,14 +4,20 @@ import itertools
 import random
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
+from footplate import Events
+from footplate.engine.combined import combined
+from footplate.engine.data import DeviceLoader
 from footplate.engine.errors import DataError
 from footplate.engine.iter_loader import IterLoader
 from footplate.engine.random import preserved
 from footplate.engine.samplers import samplers_in
+from tests.engine.recording import RecordingEngine
+from tests.engine.test_resume import assert_resumes_everywhere
 from tests.golden.scenarios import Unsized
 
 pytestmark = pytest.mark.covers("B2")
@@ -86,7 +92,7 @@ def test_samplers_are_found_where_loaders_keep_them():
 
     sampler, dataset = DistributedSampler(range(4), num_replicas=1, rank=0), Hearing(range(4))
     loader = DataLoader(dataset, sampler=sampler, batch_size=2)
-    assert {id(one) for one in samplers_in([loader])} == {id(sampler), id(dataset)}
+    assert {id(one) for one in samplers_in(loader)} == {id(sampler), id(dataset)}
     inner = DataLoader(range(4), batch_sampler=BatchSampler(sampler, 2, drop_last=False))
     assert list(samplers_in(inner)) == [sampler]
     assert list(samplers_in([1, 2])) == []
@@ -217,3 +223,195 @@ def test_what_is_no_data_is_refused():
         IterLoader(3)
     with pytest.raises(TypeError, match=r"give \[None\]"):
         IterLoader(None)
+
+
+@pytest.mark.parametrize("number", [2, 3, 64, 100])
+def test_samplers_of_several_loaders_are_found_however_many_these_are(number):
+    loaders = [seeded() for _ in range(number)]
+    whole = combined(loaders)
+    found = {id(one) for one in samplers_in(IterLoader(whole))}
+    assert found == {id(one.batch_sampler.sampler) for one in loaders}
+
+
+@pytest.mark.parametrize("number", [1, 3, 100])
+def test_batches_are_not_taken_for_loaders(number):
+    class Batch(dict):
+        """Says of everything that it has none: with an error of its own kind."""
+
+        __getattr__ = dict.__getitem__
+
+    class Asked(list):
+        def __getattr__(self, name):
+            asked.append(name)
+            raise AttributeError(name)
+
+    asked = []
+    batches = [Batch(x=1), Asked([1])] * number
+    assert take(IterLoader(batches), 2) == [{"x": 1}, [1]]
+    assert list(samplers_in(Batch(x=1))) == []
+    assert asked == []
+
+
+# ------------------------------------------------------------------ as an engine's data
+
+
+def test_an_engine_goes_over_it_without_end():
+    engine = RecordingEngine()
+    state = engine.run(IterLoader([1, 2, 3]), max_iters=8)
+    assert engine.batches == [1, 2, 3, 1, 2, 3, 1, 2]
+    assert (state.epoch, state.epoch_length) == (3, 3)
+
+
+ENDLESS = {
+    "sized": lambda: IterLoader([1, 2, 3]),
+    "unsized": lambda: IterLoader(Unsized(1, 2, 3)),
+    "on a device": lambda: DeviceLoader(IterLoader([1, 2, 3]), "cpu"),
+    "on a device, ahead": lambda: DeviceLoader(IterLoader([1, 2, 3]), "cpu", ahead=True),
+    "by samplers": lambda: map(torch.Tensor.tolist, IterLoader(seeded())),
+    "several": lambda: combined([IterLoader([1, 2, 3]), IterLoader([4, 5])]),
+}
+
+
+@pytest.mark.covers("A9")
+@pytest.mark.parametrize("limits", [{"max_iters": 8}, {"max_epochs": 2}], ids=str)
+@pytest.mark.parametrize("epoch_length", [2, 3, 5])
+@pytest.mark.parametrize("data", ENDLESS)
+def test_a_run_over_it_goes_on_anywhere(data, epoch_length, limits):
+    limits = {**limits, "epoch_length": epoch_length}
+    points = assert_resumes_everywhere(RecordingEngine, ENDLESS[data], limits)
+    assert points >= limits.get("max_iters", 2 * epoch_length)
+
+
+@pytest.mark.covers("A9")
+@pytest.mark.parametrize("data", ENDLESS)
+def test_a_run_over_it_whose_epoch_was_terminated_goes_on_anywhere(data):
+    def make():
+        engine = RecordingEngine()
+        engine.on(Events.ITERATION_COMPLETED(once=4))(lambda e: e.terminate_epoch())
+        return engine
+
+    assert assert_resumes_everywhere(make, ENDLESS[data], {"max_epochs": 3, "epoch_length": 5}) > 12
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_the_very_same_goes_on_where_the_run_was_interrupted(number):
+    engine, data = RecordingEngine(), IterLoader([1, 2, 3])
+    engine.on(Events.ITERATION_COMPLETED(once=number))(lambda e: e.interrupt())
+    engine.run(data, max_iters=8)
+    assert engine.state.iteration == number
+    engine.run(data)
+    assert engine.batches == [1, 2, 3, 1, 2, 3, 1, 2]
+
+
+def test_a_run_that_goes_on_walks_no_pass_but_the_last_and_spares_the_random_numbers():
+    class Drawing:
+        walked = 0
+
+        def __len__(self):
+            return 3
+
+        def __iter__(self):
+            for _ in range(3):
+                self.walked += 1
+                yield random.random()
+
+    first, second = RecordingEngine(), RecordingEngine()
+    random.seed(7)
+    first.run(IterLoader(Drawing()), max_iters=8)
+    second.load_state_dict(first.state_dict())
+    loader = Drawing()
+    second.source.preserving = preserved
+    random.seed(7)
+    second.run(IterLoader(loader), max_iters=9)
+    assert second.batches == first.batches[:1]
+    assert loader.walked == 3
+
+
+def test_fewer_data_are_refused_when_a_run_goes_on():
+    first, second = RecordingEngine(), RecordingEngine()
+    first.run(IterLoader(Unsized(1, 2, 3)), max_iters=5, epoch_length=3)
+    second.load_state_dict(first.state_dict())
+    with pytest.raises(DataError, match="one-shot iterator that ended behind 2 batches"):
+        second.run(IterLoader(iter([1, 2])), max_iters=6)
+
+
+def test_a_one_shot_iterator_goes_on_behind_its_error():
+    class Stumbling:
+        def __init__(self):
+            self.number = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.number += 1
+            if self.number == 2:
+                raise OSError("a disk")
+            return self.number
+
+    batches = IterLoader(Stumbling())
+    assert next(batches) == 1
+    with pytest.raises(OSError, match="a disk"):
+        next(batches)
+    assert take(batches, 2) == [3, 4]
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+@pytest.mark.parametrize("data", ENDLESS)
+def test_a_run_with_a_larger_limit_goes_on_in_it_in_this_process_or_another(data, number):
+    unbroken, here, there = RecordingEngine(), RecordingEngine(), RecordingEngine()
+    unbroken.run(ENDLESS[data](), max_iters=8, epoch_length=3)
+    endless = ENDLESS[data]()
+    here.run(endless, max_iters=number, epoch_length=3)
+    there.load_state_dict(here.state_dict())
+    here.run(endless, max_iters=8)
+    there.run(ENDLESS[data](), max_iters=8)
+    assert here.batches == unbroken.batches
+    assert there.batches == unbroken.batches[number:]
+
+
+def test_other_one_shot_data_behind_a_terminated_run_begin_at_their_beginning():
+    engine = RecordingEngine()
+    engine.run(iter(range(10)), max_iters=2, epoch_length=3)
+    engine.run(iter("abc"), max_iters=4)
+    assert engine.batches == [0, 1, "a", "b"]
+
+
+def test_data_behind_one_shot_data_that_were_left_go_on_when_they_are_interrupted():
+    engine = RecordingEngine()
+    engine.run(iter(range(10)), max_iters=2, epoch_length=4)
+    engine.on(Events.ITERATION_COMPLETED(once=4))(lambda e: e.interrupt())
+    engine.run(list("abc"), max_iters=5)
+    engine.run(list("abc"))
+    assert engine.batches == [0, 1, "a", "b", "c"]
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_run_that_ends_before_it_fetches_keeps_its_place(runs):
+    """Its limit was reached already where it had been saved."""
+    first, second, third = RecordingEngine(), RecordingEngine(), RecordingEngine()
+    first.on(Events.SAFE_POINT(once=5))(lambda e: e.interrupt())
+    first.run(IterLoader([1, 2, 3]), max_iters=5, epoch_length=4)
+    second.load_state_dict(first.state_dict())
+    data = IterLoader([1, 2, 3])
+    second.run(data)
+    assert (str(second.state.reason), second.batches) == ("terminated", [])
+    if runs == 1:
+        second.run(data, max_iters=8)
+        assert second.batches == [3, 1, 2]
+    third.load_state_dict(second.state_dict())
+    third.run(IterLoader([1, 2, 3]), max_iters=9)
+    assert third.batches == ([3] if runs == 1 else [3, 1, 2, 3])
+
+
+@pytest.mark.parametrize("data", [lambda: IterLoader([1, 2, 3]), lambda: iter([1, 2, 3] * 4)])
+@pytest.mark.parametrize("limits", [(4, 7), (5, 8), (8, 10)])
+def test_what_was_walked_to_its_place_is_not_walked_there_again(data, limits):
+    first, second = RecordingEngine(), RecordingEngine()
+    first.on(Events.SAFE_POINT(once=3))(lambda e: e.interrupt())
+    first.run(data(), max_iters=limits[0], epoch_length=4)
+    second.load_state_dict(first.state_dict())
+    endless = data()
+    for limit in limits:
+        second.run(endless, max_iters=limit)
+    assert first.batches + second.batches == ([1, 2, 3] * 4)[: limits[1]]

@@ -152,7 +152,7 @@ def test_a_role_does_not_take_the_names_of_points_of_any_engine():
     ("act", "error", "message"),
     [
         (lambda e: e.set_data(42), TypeError, "can't be iterated over"),
-        (lambda e: e.run([1], max_epochs=2.0), TypeError, "whole number"),
+        (lambda e: e.run([1], max_epochs=2.5), TypeError, "whole number"),
         (lambda e: e.attach(print), TypeError, "takes a Handler"),
         (lambda e: e.on(Events.EPOCH_COMPLETED)(dict), HandlerError, "no signature"),
     ],

@@ -652,3 +652,51 @@ def test_a_workflow_that_runs_is_not_run_again():
     with pytest.raises(RuntimeError, match="is running"):
         turns.run([["x"], ["y"]], 1)
     assert turns.workflow.phases[0].loader == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("max_epoch", "Did you mean 'max_epochs'"),
+        ("epochs", "Did you mean 'max_epochs'"),
+        ("num_epochs", "Did you mean 'max_epochs'"),
+        ("max_iter", "Did you mean 'max_iters'"),
+        ("max_steps", "Did you mean 'max_iters'"),
+        ("epoch_length", "a pass over its loader, or a cycle. For shorter ones give limited"),
+        ("epoch_len", "unlike 'epoch_length'"),
+    ],
+)
+def test_keywords_that_were_meant_for_the_run_are_refused(slip, meant):
+    turns = Turns([("train", 1), ("val", 1)])
+    loaders = [["x"], ["y"]]
+    turns.run(loaders, 1)
+    with pytest.raises(TypeError, match=f"^{slip}=5.*{meant}"):
+        turns.run(loaders, **{slip: 5})
+    assert turns.sequence == [("train", "x"), ("val", "y")]
+    turns.run(loaders, 2, max_tokens=9, temperature=0.5, epoch=3)
+    assert turns.trainer.state.keywords == {"max_tokens": 9, "temperature": 0.5, "epoch": 3}
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_phase_before_all_train_phases_runs_behind_the_fetch(sized):
+    """And, though the end of data without a length is found by a fetch in vain, once a cycle."""
+
+    class Telling:
+        def __iter__(self):
+            for letter in "ab":
+                seen.append(f"fetch {letter}")
+                yield letter
+
+    class Sized(Telling):
+        def __len__(self):
+            return 2
+
+    seen = []
+    engines = {
+        name: Engine(lambda engine, batch: seen.append(f"{engine.name} {batch}"), name=name)
+        for name in ("train", "val")
+    }
+    workflow = Workflow([("val", 1), ("train", 1)], engines, "iteration")
+    workflow.run([["v"], Sized() if sized else Telling()], max_iters=3)
+    cycle = [["fetch " + one, "val v", "train " + one] for one in "aba"]
+    assert seen == [line for lines in cycle for line in lines]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import pickle
+import random
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from footplate import Engine, Events, Signalled
-from footplate.engine.errors import StateError
+from footplate.engine.errors import DataError, StateError
 from footplate.engine.step.optimization import Optimization
 from footplate.handlers.averaging import EMA, SWA
 from footplate.handlers.checkpoint import Checkpoint
@@ -227,6 +230,73 @@ def test_of_several_optimizations_one_may_count():
         trainer.attach(EMA(models["critic"], optimization="critik"), name="another")
 
 
+def test_a_run_that_starts_anew_averages_anew():
+    model = nn.Linear(1, 1, bias=False)
+    trainer = Engine(lambda engine, batch: shift(model), name="train")
+    ema, swa = trainer.attach(EMA(model, decay=0.5, every=2)), trainer.attach(SWA(model, 1))
+    for _ in range(2):
+        nn.init.zeros_(model.weight)
+        trainer.state.max_epochs = None
+        trainer.run([0, 1, 2], max_epochs=1)
+        trainer.run(max_epochs=2)  # goes on
+        assert (ema.updates, ema.steps, swa.updates) == (3, 6, 2)
+        assert (ema.averaged["weight"].item(), swa.averaged["weight"].item()) == (4.5, 4.5)
+
+
+def test_an_average_that_is_there_before_the_first_run_is_kept():
+    def made() -> tuple[nn.Linear, Engine, EMA]:
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(model.weight)
+        trainer = Engine(lambda engine, batch: shift(model), name="train")
+        return model, trainer, trainer.attach(EMA(model, decay=0.5))
+
+    _, trainer, ema = made()
+    ema.update()
+    trainer.run([0])
+    assert (ema.updates, ema.averaged["weight"].item()) == (2, 0.5)
+    _, trainer, other = made()
+    trainer.run([0])
+    other.load_state_dict(ema.state_dict())
+    trainer.run([0])
+    assert (other.updates, other.averaged["weight"].item()) == (3, 1.25)
+
+
+def test_a_resumed_run_is_one_that_a_later_run_forgets():
+    model = nn.Linear(1, 1, bias=False)
+    made = lambda: Engine(lambda engine, batch: shift(model), name="train")  # noqa: E731
+    first, second = made(), made()
+    first.attach(EMA(model))
+    first.run([0, 1])
+    ema = second.attach(EMA(model))
+    second.load_state_dict(first.state_dict())
+    second.run([0, 1], max_epochs=2)
+    assert ema.updates == 4
+    second.run([0, 1], max_epochs=2)
+    second.state.max_epochs = None
+    second.run([0, 1])
+    assert ema.updates == 2
+
+
+def test_what_the_model_gets_in_place_of_its_tensors_is_averaged():
+    model = network()
+    ema = EMA(model, decay=0.5)
+    ema.update()
+    for module, name, kind in ((model[0], "weight", nn.Parameter), (model[1], "running_var", None)):
+        new = torch.full_like(getattr(module, name), 7.0)
+        before = ema.averaged[f"{list(model).index(module)}.{name}"].clone()
+        setattr(module, name, kind(new) if kind else new)
+        ema.update()
+        after = ema.averaged[f"{list(model).index(module)}.{name}"]
+        torch.testing.assert_close(after, (before + 7) / 2 if kind else new)
+    model[3] = nn.Linear(8, 1)
+    with ema.applied():
+        assert torch.equal(model[3].weight, ema.averaged["3.weight"])
+    before = ema.averaged["0.weight"].clone()
+    nn.init.constant_(model.double()[0].weight, 9.0)
+    ema.update()
+    torch.testing.assert_close(ema.averaged["0.weight"], (before + 9) / 2)
+
+
 # ------------------------------------------------------------------ using it
 
 
@@ -269,12 +339,176 @@ def test_the_weights_come_back_whatever_happens():
     ema.state_dict()
 
 
+class Fragile(torch.Tensor):
+    """A tensor; something interrupts so many copies into tensors of its class."""
+
+    cuts = 0
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.copy_ and cls.cuts:
+            cls.cuts -= 1
+            if not cls.cuts:
+                raise KeyboardInterrupt
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def fragile_network() -> nn.ModuleList:
+    """Three weights, the second of which may cut the copies."""
+    weights = nn.ModuleList(nn.Linear(2, 2, bias=False) for _ in range(3))
+    weights[1].weight = nn.Parameter(weights[1].weight.detach().as_subclass(Fragile))
+    return weights
+
+
+@pytest.mark.parametrize("cut", [1, 2], ids=["on the way in", "on the way back"])
+@pytest.mark.parametrize(
+    "use",
+    ["restore", "update", "state_dict", "load_state_dict", "model_state_dict", "applied", "run"],
+)
+def test_an_interrupt_in_the_midst_of_copying_loses_no_weight(cut, use):
+    model = fragile_network()
+    ema = EMA(model, decay=0.5)
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(ema)
+    ema.update()
+    shift(model)
+    trained, state = bits(model), ema.state_dict()
+    averaged = {name: one.clone() for name, one in ema.averaged.items()}
+    Fragile.cuts = cut
+    with pytest.raises(KeyboardInterrupt), ema.applied():
+        pass
+    assert Fragile.cuts == 0
+    if cut == 2:
+        assert not same(bits(model), trained)  # some of each
+    if use == "applied":
+        with ema.applied():
+            assert same(bits(model), averaged)
+    elif use == "model_state_dict":
+        assert same(ema.model_state_dict(), averaged)
+    elif use == "run":
+        trainer.run([0])
+    else:
+        getattr(ema, use)(*([state] if use == "load_state_dict" else []))
+    assert same(bits(model), trained)
+    ema.restore()
+    assert same(bits(model), trained)
+
+
+def test_a_signal_at_any_time_loses_no_weight():
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(60)))
+    ema = EMA(model)
+    ema.update()
+    shift(model)
+    trained, cuts, pause = bits(model), 0, random.Random(0)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(150):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, pause.uniform(1e-4, 1.5e-3))
+                while True:
+                    with ema.applied():
+                        pass
+            except KeyboardInterrupt:
+                cuts += 1
+            ema.restore()
+            assert same(bits(model), trained)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert cuts == 150
+    ema.state_dict()
+
+
+def test_the_end_of_one_use_does_not_end_another():
+    model = network()
+    ema = EMA(model)
+    ema.update()
+    shift(model)
+    trained, first = bits(model), ema.applied()
+    first.__enter__()
+    ema.restore()
+    with ema.applied():
+        first.__exit__(None, None, None)
+        assert torch.equal(model[0].weight, ema.averaged["0.weight"])
+    assert same(bits(model), trained)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a part", "the whole"])
+def test_no_checkpoint_has_the_average_in_place_of_the_trained_weights(tmp_path, whole):
+    inner = network()
+    model = nn.ModuleDict({"inner": inner, "head": nn.Linear(1, 1)})
+    ema = EMA(inner if whole else model, decay=0.5)  # nobody attached it
+    trainer = Engine(lambda engine, batch: None, name="train")
+    checkpoint = trainer.attach(Checkpoint(tmp_path, model if whole else inner))
+    ema.update()
+    shift(model)
+    trained, path = bits(model), checkpoint.save(trainer)
+    other = SWA(inner, 1)
+    other.update()
+    with ema.applied():
+        with other.applied():
+            pass
+        for call in (lambda: checkpoint.save(trainer), lambda: checkpoint.resume(trainer)):
+            with pytest.raises(RuntimeError, match=r"0\.weight' of the model holds an averaged"):
+                call()
+        copied, pickled = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    checkpoint.save(trainer)
+    checkpoint.resume(trainer)
+    assert same(bits(model), trained)
+    for number, one in enumerate((copied, pickled)):  # they have these values for their own
+        Checkpoint(tmp_path / str(number), one).save(trainer)
+
+
+def test_everything_else_of_an_evaluation_comes_between():
+    model, seen = network(), []
+    ema = EMA(model)
+    ema.update()
+    shift(model)
+    trained = bits(model)
+    evaluator = Engine(lambda engine, batch: None, name="val")
+    look = lambda: seen.append(same(bits(model), trained))  # noqa: E731
+    evaluator.add_event_handler(Events.OPENED, look, priority="VERY_HIGH")
+    ema.evaluate_with(evaluator)
+    evaluator.add_event_handler(Events.CLOSED, look, priority="VERY_LOW")
+    evaluator.run([0])
+    assert seen == [False, False]
+    assert same(bits(model), trained)
+
+
+def test_a_run_of_an_evaluator_that_was_cut_before_its_end_is_cleared_up():
+    model, seen = network(), []
+    ema = EMA(model)
+    ema.update()
+    averaged = copy.deepcopy(ema.averaged)
+    shift(model)
+    trained = bits(model)
+    evaluator = Engine(lambda engine, batch: seen.append(bits(model)), name="val")
+    ema.evaluate_with(evaluator)
+    evaluator.bus["CLOSED"].is_muted = True  # as if it were not reached
+    evaluator.run([0])
+    evaluator.bus["CLOSED"].is_muted = False
+    with pytest.raises(RuntimeError, match=r"call restore\(\)"):
+        ema.update()
+    evaluator.run([0])
+    assert all(same(one, averaged) for one in seen)
+    assert same(bits(model), trained)
+    ema.update()
+
+
 def test_while_it_is_applied_nothing_else_is_done_with_it():
     model = network()
     ema = EMA(model)
     ema.update()
     state = ema.state_dict()
-    forbidden = [ema.update, ema.state_dict, lambda: ema.load_state_dict(state)]
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(ema)
+    run, load = (lambda: trainer.run([0])), (lambda: ema.load_state_dict(state))
+    forbidden = [ema.update, ema.state_dict, load, run]
     with ema.applied():
         for call in (*forbidden, lambda: ema.applied().__enter__()):
             with pytest.raises(RuntimeError, match="stand in the model"):
@@ -329,6 +563,64 @@ def test_batch_norm_gets_the_statistics_of_the_averaged_weights():
         means = torch.stack([model[0](one).mean(0) for one, _ in data]).mean(0)
     torch.testing.assert_close(swa.averaged["1.running_mean"], means)
     assert swa.averaged["1.num_batches_tracked"] == 4
+
+
+@pytest.mark.parametrize("forward", [None, lambda model, batch: model(batch["x"])], ids=str)
+def test_batch_norm_takes_batches_of_any_kind(forward):
+    class OfDict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(4)
+
+        def forward(self, batch):
+            return self.norm(batch if forward else batch["x"])
+
+    model, data = OfDict(), batches(4)
+    swa = SWA(model, start=1)
+    swa.update()
+    swa.update_batch_norm([{"x": one, "name": "a"} for one in data], forward)
+    means = torch.stack([one.mean(0) for one in data]).mean(0)
+    torch.testing.assert_close(swa.averaged["norm.running_mean"], means)
+
+
+def test_batch_norm_has_the_bits_of_torch():
+    model, data = network(), batches(4)
+    model[2].p = 0.0
+    swa, other = SWA(model, start=1), copy.deepcopy(model)
+    swa.update()
+    swa.update_batch_norm(data)
+    torch.optim.swa_utils.update_bn(data, other)
+    assert same(swa.model_state_dict(), bits(other))
+
+
+def test_without_a_batch_statistics_stay_as_they_are():
+    model = network()
+    swa = SWA(model, start=1)
+    swa.update()
+    before, exhausted = copy.deepcopy(swa.averaged), iter([])
+    for data in ([], exhausted):
+        with pytest.raises(DataError, match="the data gave no batch"):
+            swa.update_batch_norm(data)
+    assert same(swa.averaged, before)
+    nothing = SWA(nn.Linear(1, 1), start=1)
+    nothing.update()
+    nothing.update_batch_norm([])  # nothing to compute
+
+
+def test_statistics_of_batch_norm_cost_no_random_numbers():
+    def data():
+        for one in batches(3):
+            yield one + random.random() + np.random.rand() + torch.rand(1)
+
+    swa = SWA(network(), start=1)
+    swa.update()
+    drawn = []
+    for look in (False, True):
+        random.seed(1), np.random.seed(1), torch.manual_seed(1)
+        if look:
+            swa.update_batch_norm(data())
+        drawn.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    assert drawn[0] == drawn[1]
 
 
 def test_data_that_fail_leave_batch_norm_as_it_was():
@@ -465,6 +757,8 @@ def test_a_decay_out_of_range_is_refused(decay):
         (lambda: EMA(network(), every=0), "every is a whole number from 1 on, given 0"),
         (lambda: SWA(network(), 1, every=0), "every is a whole number from 1 on, given 0"),
         (lambda: SWA(network(), 0), "start is a whole number from 1 on, given 0"),
+        (lambda: EMA(network(), every=True), "every is a whole number from 1 on, given True"),
+        (lambda: SWA(network(), 1.5), "start is a whole number from 1 on, given 1.5"),
         (lambda: EMA(nn.ReLU()), "a ReLU has no parameters to average"),
         (lambda: EMA(network(), buffers="none"), "buffers is 'copy' or 'average', given 'none'"),
     ],

@@ -180,7 +180,9 @@ def test_the_metric_must_be_there_when_a_save_is_due(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"last": 0}, ValueError, "last is at least 1"),
+        ({"last": 0}, ValueError, "last is a whole number from 1 on, given 0"),
+        ({"last": 1.5}, ValueError, "last is a whole number from 1 on, given 1.5"),
+        ({"best": -1}, ValueError, "best is a whole number from 0 on, given -1"),
         ({"best": 1}, ValueError, "give both, or neither"),
         ({"metric": "score"}, ValueError, "give both, or neither"),
         ({"best": 1, "metric": "score", "mode": "top"}, ValueError, "mode is"),

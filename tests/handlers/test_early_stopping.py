@@ -9,9 +9,12 @@ import pytest
 
 from footplate import Engine, Events
 from footplate.engine.errors import EventError
+from footplate.engine.filters import where
 from footplate.engine.minimum import Minimum
 from footplate.engine.step.events import StepEvents
+from footplate.engine.workflow import Workflow
 from footplate.handlers.early_stopping import EarlyStopping
+from footplate.handlers.evaluation import Evaluation
 
 
 def run(values: Iterable[float], **options) -> tuple[Engine, EarlyStopping]:
@@ -206,18 +209,47 @@ def test_a_missing_metric_is_named_with_those_there_are():
     engine = Engine(lambda engine, batch: None)
     engine.state.metrics["score"] = 1.0
     engine.attach(EarlyStopping("scor", patience=1))
-    with pytest.raises(KeyError, match=r"'score'.*Did you mean 'score'"):
+    with pytest.raises(KeyError, match=r"'score'.*Did you mean 'score'.*EPOCH_COMPLETED.*when="):
         engine.run([0])
+
+
+def test_it_looks_when_a_rarer_evaluation_has_measured():
+    """Each look counts, so looks and measurements go by one event."""
+    scores, looks = iter([0.1, 0.2, 0.3, 0.2, 0.9]), []
+    evaluator = Engine(lambda engine, batch: batch, name="val")
+    evaluator.on(Events.COMPLETED)(lambda e: e.state.metrics.update(score=next(scores)))
+    trainer, when = Engine(lambda engine, batch: None), Events.EPOCH_COMPLETED(every=2)
+    trainer.attach(Evaluation(evaluator, [0], when=when))
+    stopping = trainer.attach(EarlyStopping("val_score", patience=1, when=when))
+    trainer.on(when, priority="LOW")(lambda: looks.append(stopping.waited))
+    trainer.run([0], max_epochs=20)
+    assert (trainer.state.epoch, stopping.best, looks) == (8, 0.3, [0, 0, 0, 1])
+
+
+def test_it_looks_when_a_validation_phase_has_measured():
+    scores = iter([0.1, 0.2, 0.3, 0.2, 0.9])
+    val = Engine(lambda engine, batch: batch, name="val")
+    val.on(Events.COMPLETED)(lambda e: e.state.metrics.update(score=next(scores)))
+    train = Engine(lambda engine, batch: None, name="train")
+    workflow = Workflow([("val", 1), ("train", 3)], {"train": train, "val": val})
+    when = Events.EPOCH_STARTED(where(lambda engine, epoch: epoch % 3 == 1))
+    stopping = train.attach(EarlyStopping("val_score", patience=1, when=when))
+    workflow.run([[0], [0]], max_epochs=20)
+    assert (stopping.best, stopping.reason is None) == (0.3, False)
+    assert train.state.epoch == 10  # the fourth time
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"mode": "best"}, "mode is"),
-        ({"patience": 0}, "at least 1"),
+        ({"patience": 0}, "patience is a whole number from 1 on, given 0"),
+        ({"patience": 1.5}, "patience is a whole number from 1 on, given 1.5"),
+        ({"patience": True}, "patience is a whole number from 1 on, given True"),
+        ({"warm_up": 0.5}, "warm_up is a whole number from 0 on, given 0.5"),
         ({"min_delta": -1}, "min_delta is not negative"),
         ({"min_delta": NAN}, "min_delta is not negative"),
-        ({"warm_up": -1}, "warm_up is not negative"),
+        ({"warm_up": -1}, "warm_up is a whole number from 0 on, given -1"),
         ({"threshold": NAN}, "threshold is a number"),
         ({"divergence": NAN}, "divergence is a number"),
         ({"threshold": 1, "divergence": 2}, "threshold=1 is not better than divergence=2"),

@@ -263,5 +263,5 @@ def test_steps_need_an_engine_that_counts_them():
 
 @pytest.mark.parametrize("steps", [0, -1, 1.5, True, "5"])
 def test_a_number_of_steps_is_positive_and_whole(steps):
-    with pytest.raises(ValueError, match="positive whole number"):
+    with pytest.raises(ValueError, match="steps is a whole number from 1 on, given"):
         MaxSteps(steps)

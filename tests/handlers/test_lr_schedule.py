@@ -729,3 +729,22 @@ def test_unit_step_needs_steps_that_are_announced():
         engine.attach(schedule)
     engine.attach(Optimization(sgd))
     engine.attach(schedule)
+
+
+@pytest.mark.parametrize("unit", ["epoch", "iteration"])
+def test_what_is_done_again_after_an_error_moves_the_schedule_once(unit):
+    sgd, failures = optimizer(), iter([True, False, False, False])
+    engine = trainer(sgd)
+    engine.attach(LRSchedule(ExponentialLR(sgd, 0.5), unit))
+
+    def fails():
+        if next(failures):
+            raise ArithmeticError
+
+    event = Events.EPOCH_COMPLETED if unit == "epoch" else Events.ITERATION_COMPLETED
+    engine.add_event_handler(event, fails, priority="LOWEST")
+    with pytest.raises(ArithmeticError):
+        engine.run([0], max_epochs=2)
+    engine.run()
+    assert engine.state.epoch == 2
+    assert sgd.param_groups[0]["lr"] == 0.25

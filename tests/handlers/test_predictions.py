@@ -26,6 +26,7 @@ from footplate.engine.combined import combined
 from footplate.engine.data import DeviceLoader
 from footplate.engine.errors import HandlerError, StateError
 from footplate.handlers.predictions import Predictions
+from footplate.handlers.sanity_check import SanityCheck
 
 pytestmark = pytest.mark.covers("B7")
 
@@ -299,3 +300,20 @@ def test_it_is_for_one_engine():
     owner.attach(predictions)
     with pytest.raises(HandlerError, match="keeps values of it"):
         predictor().attach(predictions)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_sanity_check_predicts_nothing(streamed):
+    written = []
+    predictor = Engine(lambda engine, batch: torch.tensor([batch]), name="predict")
+    predictions = Predictions((lambda *given: written.append(given)) if streamed else None)
+    predictor.attach(predictions)
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(SanityCheck(predictor, [1.0, 2.0]))
+    trainer.run([0])
+    assert written == []
+    predictor.run([3.0])
+    if streamed:
+        assert [(outputs.item(), number) for outputs, number in written] == [(3.0, 0)]
+    else:
+        assert torch.equal(predictions.outputs, torch.tensor([3.0]))

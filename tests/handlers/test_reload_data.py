@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from footplate import Engine, Events
 from footplate.engine.errors import DataError
+from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.reload_data import ReloadData
 from tests.golden.scenarios import Unsized
 
@@ -65,6 +66,55 @@ def test_an_epoch_of_its_own_length_keeps_it(first):
     engine, seen = engine_that_reloads(lambda epoch: range(10 * epoch, 10 * epoch + 3), every=2)
     engine.run(first, max_epochs=4, epoch_length=2)
     assert [batch for _, batch in seen] == [0, 1, 2, 3, 30, 31, 32, 30]
+
+
+def unsized(epoch: int) -> Unsized:
+    return Unsized(*(f"{epoch}{letter}" for letter in "abcdef"[: [0, 3, 2, 4, 1, 5][epoch]]))
+
+
+def mixed(epoch: int) -> Unsized | list[str]:
+    return unsized(epoch) if epoch % 2 else list(unsized(epoch))
+
+
+@pytest.mark.parametrize("make", [unsized, mixed, lambda epoch: mixed(epoch + 1)])
+def test_an_epoch_is_one_pass_over_data_without_a_length(make):
+    engine, seen = engine_that_reloads(make)
+    engine.run(make(1), max_epochs=4)
+    assert seen == [(epoch, batch) for epoch in range(1, 5) for batch in make(epoch)]
+
+
+@pytest.mark.parametrize("make", [unsized, mixed, lambda epoch: mixed(epoch + 1)])
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_a_resumed_run_over_data_without_a_length_has_its_epochs(make, cut):
+    expected, seen = resumed(make, 1, cut, epochs=4)
+    assert seen == expected
+
+
+def test_the_data_of_an_evaluation_are_replaced_before_it():
+    seen: list[str] = []
+    trainer = Engine(lambda engine, batch: None, name="train")
+    evaluator = Engine(lambda engine, batch: seen.append(batch), name="val")
+    evaluation = trainer.attach(Evaluation(evaluator, ["given"]))
+
+    @trainer.on(Events.EPOCH_COMPLETED, priority="HIGH")
+    def renew(engine):
+        evaluation.data = [f"made in {engine.state.epoch}"]
+
+    trainer.run([0], max_epochs=3)
+    assert seen == ["made in 1", "made in 2", "made in 3"]
+
+
+def test_an_evaluator_that_would_never_reload_is_refused():
+    evaluator, seen = engine_that_reloads(lettered, every=2, name="val")
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(Evaluation(evaluator, ["given"]))
+    with pytest.raises(ValueError, match=r"'val'.*never be reloaded; replace the data of that"):
+        trainer.run([0])
+    assert seen == []
+    inner, seen = engine_that_reloads(lettered, every=2)
+    outer = Engine(lambda engine, batch: inner.run(lettered(1), max_epochs=3))
+    outer.run([0])
+    assert [batch for _, batch in seen] == [*lettered(1) * 2, *lettered(3)]
 
 
 def resumed(make, every, cut, epochs) -> tuple[list, list]:
@@ -173,7 +223,7 @@ def test_a_function_that_makes_no_data_is_an_error(made, message):
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True])
 def test_every_is_positive_and_whole(every):
-    with pytest.raises(ValueError, match="positive whole number"):
+    with pytest.raises(ValueError, match="every is a whole number from 1 on"):
         ReloadData(list, every)
 
 

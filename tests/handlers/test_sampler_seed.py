@@ -6,6 +6,7 @@ import pytest
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 from footplate import Engine, Events
+from footplate.engine.combined import combined
 from footplate.engine.samplers import samplers_in
 from footplate.handlers.sampler_seed import SamplerSeed
 
@@ -69,11 +70,44 @@ def test_a_terminated_epoch_and_a_terminated_run_begin_the_next_pass():
 
 
 def test_samplers_are_found_however_deeply_they_are_wrapped():
-    class Wrapper:
+    class Wrapper(list):
         def __init__(self, inner: object) -> None:
             self.loader = inner
 
     data = loader()
-    assert list(samplers_in([Wrapper(data), Wrapper(Wrapper(data))])) == [
-        data.batch_sampler.sampler
-    ]
+    both = combined([Wrapper(data), Wrapper(Wrapper(data))])
+    assert list(samplers_in(both)) == [data.batch_sampler.sampler]
+
+
+def test_each_pass_is_announced_once_whatever_an_epoch_is():
+    class Listening(list):
+        def set_epoch(self, number: int) -> None:
+            heard.append((number, engine.state.iteration))
+
+    heard: list[tuple[int, int]] = []
+    engine = Engine(lambda engine, batch: None)
+    engine.attach(SamplerSeed())
+    engine.run(Listening("abc"), max_epochs=4, epoch_length=2)
+    assert heard == [(0, 0), (0, 0), (1, 3), (2, 6)]  # before any batch it is said again
+
+
+def test_the_first_pass_behind_one_shot_data_that_were_left_is_the_next_one():
+    class Listening(list):
+        def set_epoch(self, number: int) -> None:
+            heard.append(number)
+
+    heard: list[int] = []
+    engine = Engine(lambda engine, batch: None)
+    engine.attach(SamplerSeed())
+    engine.run(iter(range(9)), max_iters=2, epoch_length=4)
+    engine.run(Listening("abc"), max_iters=3)
+    assert set(heard) == {1}
+
+
+def test_batches_that_answer_every_name_are_left_alone():
+    class Batch(dict):
+        __getattr__ = dict.__getitem__
+
+    engine = Engine(lambda engine, batch: None)
+    engine.attach(SamplerSeed())
+    assert engine.run([Batch(x=1), Batch(x=2)], max_epochs=2).iteration == 4

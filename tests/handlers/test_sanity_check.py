@@ -11,13 +11,18 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from footplate import Engine, Events
 from footplate.engine.handler import Handler
+from footplate.engine.limited import overfit
 from footplate.engine.random import seed_all
+from footplate.handlers.checkpoint import Checkpoint
+from footplate.handlers.console import Console
 from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.predictions import Predictions
 from footplate.handlers.sanity_check import SanityCheck
+from footplate.handlers.tensorboard import TensorBoard
 
 pytestmark = pytest.mark.covers("B5")
 
@@ -122,11 +127,84 @@ def test_nothing_of_it_is_left():
         found.append(vars(evaluator.state) == before)
         found.append(evaluator.state_dict() == saved)
         found.append((evaluator.state.get_event_attrib_value("LOOKED"), counting.looks))
+        found.append(evaluator.last_event_name)
 
     trainer.run(train)
     modes = [True, True, False, True]
     assert looks == 12
-    assert found == [{"before": 1}, modes, True, True, (12, 12)]
+    assert found == [{"before": 1}, modes, True, True, (12, 12), "CLOSED"]
+
+
+def test_an_engine_that_never_ran_has_fired_nothing_behind_a_check():
+    evaluator, found = Engine(lambda engine, batch: None, name="val"), []
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(SanityCheck(evaluator, [0]))
+    trainer.on(Events.STARTED, priority="LOWEST")(lambda: found.append(evaluator.last_event_name))
+    trainer.run([0])
+    assert found == [None]
+
+
+def test_handlers_that_report_stand_aside_and_come_back(tmp_path, capsys):
+    trainer, evaluator, _, train, val, _ = setting(check=True)
+    board = evaluator.attach(TensorBoard(tmp_path / "board"))
+    console = evaluator.attach(Console())
+    saved = evaluator.attach(Checkpoint(tmp_path / "saved", nn.Linear(1, 1)))
+    plan = str(evaluator.describe())
+    trainer.run(train)
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
+    assert str(evaluator.describe()) == plan
+    assert list(evaluator.handlers.values())[1:] == [board, console, saved]
+    evaluator.run(val)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["board", "saved"]
+    assert capsys.readouterr().out.startswith("val  epoch 1/1  iteration 6")
+
+
+def test_outputs_that_can_not_be_saved_are_kept_by_what_gathers_them():
+    evaluator = Engine(lambda engine, batch: [object(), batch], name="val")
+    gathered = evaluator.attach(Predictions(ordered=False))
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(SanityCheck(evaluator, [7, 8, 9]))
+    trainer.run([0])
+    assert gathered.outputs is None
+    evaluator.run([1, 2])
+    outputs = gathered.outputs
+    trainer.state.max_epochs = None
+    trainer.run([0])
+    assert gathered.outputs == outputs
+
+
+class Noisy(Dataset):
+    """Samples with noise of generators of its own."""
+
+    def __init__(self) -> None:
+        self.generators = np.random.default_rng(1), random.Random(2)
+        self.numpy, self.python = self.generators
+        self.legacy, self.torch = np.random.RandomState(3), torch.Generator().manual_seed(4)
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> float:
+        noise = self.numpy.random() + self.python.random() + self.legacy.rand()
+        return index + noise + torch.rand(1, generator=self.torch).item()
+
+
+@pytest.mark.parametrize("once", [False, True], ids=["as they are", "overfit"])
+def test_generators_of_the_data_stay_as_they_were(once):
+    passes = []
+    for check in (False, True):
+        order = torch.Generator().manual_seed(5)
+        data = DataLoader(Noisy(), 2, shuffle=True, generator=order)
+        data = overfit(data, 2) if once else data
+        trainer = Engine(lambda engine, batch: None, name="train")
+        if check:
+            evaluator = Engine(lambda engine, batch: None, name="val")
+            trainer.attach(SanityCheck(evaluator, data))
+        trainer.run([0])
+        drawn = torch.rand(1, generator=order).item()
+        passes.append((drawn, [batch.tolist() for batch in data]))
+    assert passes[0] == passes[1]
 
 
 def test_it_is_not_repeated_when_the_run_goes_on():

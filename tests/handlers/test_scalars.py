@@ -141,3 +141,20 @@ def test_only_the_names_asked_for_are_guarded():
     engine.attach(StopOnNonFinite(names=("loss",)))
     engine.run([{"a": math.inf, "loss": 1.0}])
     assert seen == [(1, {"a": math.inf, "loss": 1.0})]
+
+
+@pytest.mark.covers("F5")
+@pytest.mark.parametrize("how", ["max_iters", "terminate"])
+def test_what_is_left_is_read_where_a_run_ends_within_an_epoch(how):
+    engine, _, data = reporting([{"loss": 1.0}, {"loss": math.nan}, {"loss": 1.0}])
+    engine.attach(StopOnNonFinite())
+    if how == "terminate":
+        engine.on(Events.ITERATION_COMPLETED(once=2))(lambda e: e.terminate())
+    with pytest.raises(NonFiniteError, match="iteration 2"):
+        engine.run(data, **({"max_iters": 2} if how == "max_iters" else {}))
+
+
+def test_tensors_of_one_element_are_no_scalars_but_a_loss_may_have_any_shape():
+    engine, seen, _ = reporting(None)
+    engine.run([{"y": torch.ones(1), "loss": torch.tensor(2.0)}])
+    assert seen == [(1, {"loss": 2.0})]

@@ -256,12 +256,12 @@ def test_an_error_in_backward_lets_the_window_go():
 @pytest.mark.parametrize(
     ("size", "says"),
     [
-        (0, "whole numbers from 1"),
-        (-2, "whole numbers from 1"),
-        (2.0, "whole numbers from 1.*given 2.0"),
-        (True, "whole numbers from 1"),
+        (0, "accumulate is a whole number from 1 on, given 0"),
+        (-2, "whole number from 1"),
+        (2.5, "whole number from 1 on, given 2.5; give 2 or 3"),
+        (True, "whole number from 1"),
         ({2: 4}, r"nothing of epoch 1; epochs count from 1: \{1: 1, 2: 4\}"),
-        ({0: 4}, "whole numbers from 1"),
+        ({0: 4}, "an epoch of accumulate={epoch: size} is a whole number from 1"),
         ({}, "nothing of epoch 1"),
     ],
 )

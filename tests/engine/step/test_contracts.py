@@ -265,6 +265,16 @@ def test_what_an_own_contract_lacks_is_named():
             r"'a' and 'b' share a parameter of shape \(1, 3\)",
         ),
         (
+            lambda m: training_step(m, torch.optim.SGD([m.weight], lr=0.1), F.mse_loss),
+            ValueError,
+            "in no group, so not trained: bias. Add it, or set requires_grad to False",
+        ),
+        (
+            lambda m: training_step(DoesItAll(), sgd(m), turns=lambda iteration: []),
+            ValueError,
+            r"turns= says whose turn it is, but DoesItAll.train_step steps its optimizers itself",
+        ),
+        (
             lambda m: training_step(m, {"first": sgd(m)}, {"frist": print}),
             ValueError,
             "losses for 'frist', but the optimizers are 'first'. Did you mean 'first'",

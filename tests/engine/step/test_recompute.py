@@ -248,3 +248,8 @@ def test_a_forward_that_was_replaced_is_refused():
     model.last.forward = lambda x, debug: x
     with pytest.raises(ValueError, match="'last' has a forward of its own"):
         recompute_activations(model, "last")
+
+
+def test_recomputing_nothing_is_refused():
+    with pytest.raises(ValueError, match="was told no module; give names"):
+        recompute_activations(torch.nn.Linear(1, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -64,3 +66,26 @@ def test_an_unread_series_is_saved(tmp_path):
     again.load_state_dict(torch.load(tmp_path / "series.pt", weights_only=True))
     again.append(70, torch.tensor(70.0))
     assert again.read() == [(number, float(number)) for number in range(71)]
+
+
+def test_a_graph_does_not_live_until_it_is_read():
+    class Saved:
+        def __init__(self, tensor):
+            self.tensor = tensor
+
+    saved = []
+
+    def pack(tensor):
+        box = Saved(tensor)
+        saved.append(weakref.ref(box))
+        return box
+
+    weight = torch.zeros((), requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda box: box.tensor):
+        value = weight.cos() * weight
+    series = Series()
+    series.append(1, value)
+    assert saved[0]() is not None
+    del value
+    assert [box() for box in saved] == [None] * len(saved)
+    assert series.read() == [(1, 0.0)]

@@ -216,7 +216,6 @@ def test_by_hand_a_gan_is_a_short_step():
         c.update(c_loss)
         g_loss = F.softplus(-critic(fake)).mean()
         g.update(g_loss)
-        c.zero_grad()  # what the generator's loss left with the critic
         return {"c_loss": c_loss.detach(), "g_loss": g_loss.detach()}
 
     trainer = Engine(step, name="train")
@@ -236,11 +235,17 @@ def test_a_turn_of_nobody_is_refused():
         trainer.run(batches(1))
 
 
-def test_a_turn_without_a_loss_is_refused():
+def test_an_optimizer_without_a_loss_is_refused():
     model = Both()
-    losses = {"first": LOSSES["first"]}
-    trainer = Engine(training_step(model, optimizers(model), losses))
-    with pytest.raises(ValueError, match="turn of 'second', for which there is no loss"):
+    with pytest.raises(ValueError, match=r"there is no loss for 'second'; there are losses for"):
+        training_step(model, optimizers(model), {"first": LOSSES["first"]})
+
+
+def test_a_turn_that_shares_no_loss_is_refused():
+    model = Both()
+    turns = simultaneously(("first", "second"))
+    trainer = Engine(training_step(model, optimizers(model), LOSSES, turns=turns))
+    with pytest.raises(ValueError, match=r"turn of 'first\+second', for which there is no loss"):
         trainer.run(batches(1))
 
 
@@ -264,7 +269,7 @@ def test_who_shares_a_loss_can_not_scale_it():
 
 
 def test_frequencies_and_names_are_checked():
-    with pytest.raises(ValueError, match="d=0: give whole numbers"):
+    with pytest.raises(ValueError, match="d is a whole number from 1 on, given 0"):
         by_frequency(d=0)
     with pytest.raises(ValueError, match="no names of optimizers"):
         alternately()
