@@ -425,13 +425,20 @@ class SWA(Averaging):
     ) -> None:
         super().__init__(model, buffers=buffers)
         self.start = whole("start", start)
+        self._taken_at: int | None = None
         self.every = whole("every", every)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._taken_at = None
 
     def epoch_completed(self, engine: Engine) -> None:
         """Take the weights in if this epoch counts."""
         since = engine.state.epoch - self.start
-        if since >= 0 and since % self.every == 0:
+        again = self._taken_at == engine.state.iteration  # an error has the event fire again
+        if since >= 0 and since % self.every == 0 and not again:
             self.update()
+            self._taken_at = engine.state.iteration
 
     def _average(self, averaged: list[Tensor], current: list[Tensor]) -> None:
         average = get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]

@@ -95,6 +95,7 @@ class EarlyStopping(Handler):
         self.waited = 0
         self.reason: str | None = None
         self._looks = 0
+        self._looked_at: int | None = None
         self._check_bounds()
 
     def on_register(self, engine: Engine) -> None:
@@ -113,12 +114,14 @@ class EarlyStopping(Handler):
         """Have patience anew; and forget the best, unless the run goes on from the one before."""
         self.waited, self.reason = 0, None
         if engine.state.iteration == 0:
-            self.best, self._looks = None, 0
+            self.best, self._looks, self._looked_at = None, 0, None
 
     def _look(self, engine: Engine) -> None:
-        self._looks += 1
-        if self._looks > self.warm_up and self.reason is None:
-            self.reason = self._judge(self._value(engine))
+        if self._looked_at != engine.state.iteration:  # else an error has the event fire again
+            self._looks += 1
+            if self._looks > self.warm_up and self.reason is None:
+                self.reason = self._judge(self._value(engine))
+            self._looked_at = engine.state.iteration
         self._stop(engine)
 
     def _stop(self, engine: Engine) -> None:

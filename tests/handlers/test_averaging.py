@@ -406,16 +406,17 @@ def test_a_signal_at_any_time_loses_no_weight():
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        for _ in range(150):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, pause.uniform(1e-4, 1.5e-3))
-                while True:
-                    with ema.applied():
-                        pass
-            except KeyboardInterrupt:
-                cuts += 1
-            ema.restore()
-            assert same(bits(model), trained)
+        with torch.enable_grad():  # torch's no_grad(), cut off at its end, leaves gradients off
+            for _ in range(150):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, pause.uniform(1e-4, 1.5e-3))
+                    while True:
+                        with ema.applied():
+                            pass
+                except KeyboardInterrupt:
+                    cuts += 1
+                ema.restore()
+                assert same(bits(model), trained)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -810,3 +811,31 @@ def test_a_model_that_has_grown_is_refused():
     for call in (ema.update, ema.model_state_dict):
         with pytest.raises(StateError, match=r"lacks \['4.bias', '4.weight'\]"):
             call()
+
+
+def test_an_epoch_that_is_completed_again_after_an_error_is_averaged_once():
+    model, failures = nn.Linear(1, 1, bias=False), iter([False, True])
+    nn.init.zeros_(model.weight)
+
+    def step(engine, batch):
+        with torch.no_grad():
+            model.weight += 1.0
+
+    trainer = Engine(step, name="train")
+    swa = trainer.attach(SWA(model, start=1))
+
+    @trainer.on(Events.EPOCH_COMPLETED, priority="LOWEST")
+    def fails():
+        if next(failures, False):
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        trainer.run([0], max_epochs=3)
+    trainer.run()
+    assert swa.updates == 3
+    with swa.applied():
+        assert model.weight.item() == 2.0
+    trainer.state.max_epochs = None
+    nn.init.zeros_(model.weight)
+    trainer.run([0])
+    assert swa.updates == 1

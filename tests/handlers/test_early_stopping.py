@@ -259,3 +259,37 @@ def test_it_looks_when_a_validation_phase_has_measured():
 def test_nonsense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         EarlyStopping("score", **{"patience": 1, **options})
+
+
+def test_an_epoch_that_is_completed_again_after_an_error_is_one_look():
+    values, failures = iter([1.0, 0.9, 0.8, 0.7]), iter([False, True])
+    engine = Engine(lambda engine, batch: engine.state.metrics.update(loss=next(values)))
+    stopping = engine.attach(EarlyStopping("loss", patience=1, mode="min"))
+
+    @engine.on(Events.EPOCH_COMPLETED, priority="LOWEST")
+    def fails():
+        if next(failures, False):
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        engine.run([0], max_epochs=4)
+    engine.run()
+    assert engine.state.epoch == 4
+    assert stopping.reason is None
+
+
+def test_a_decision_to_stop_survives_an_error():
+    failures = iter([True])
+    engine = Engine(lambda engine, batch: engine.state.metrics.update(loss=1.0))
+    engine.attach(EarlyStopping("loss", patience=1, mode="min"))
+
+    @engine.on(Events.EPOCH_COMPLETED(once=2), priority="LOWEST")
+    def fails():
+        if next(failures, False):
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        engine.run([0], max_epochs=4)
+    engine.run()
+    assert engine.state.epoch == 2
+    assert engine.state.reason == "terminated"
