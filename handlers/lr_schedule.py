@@ -15,6 +15,7 @@ from ..engine.handler import Handler
 from ..engine.priority import Priority
 from ..engine.state import Next, Status
 from ..engine.step.events import StepEvents
+from ..engine.step.optimization import Optimization
 from ..engine.step.schedule_plan import Curve, planned
 from ..engine.step.schedulers import Beginning, Bound, begin, by_name, check, check_metric, move
 
@@ -128,6 +129,8 @@ class LRSchedule(Handler):
 
     def opened(self, engine: Engine) -> None:
         """Listen to the optimizers' steps; set first values, anew if a new run begins."""
+        if self.unit == "step":
+            self._check_driven(engine)
         announced = engine.has_registered_events(StepEvents.OPTIMIZER_STEPPED)
         listening = engine.has_event_handler(self._note_made, StepEvents.OPTIMIZER_STEPPED)
         if announced and not listening and self.unit != "step":
@@ -142,6 +145,17 @@ class LRSchedule(Handler):
         if not self.begun:
             begin([one.scheduler for one in self._bound], engine)
             self.begun = True
+
+    def _check_driven(self, engine: Engine) -> None:
+        """Refuse a scheduler that would never move: nothing announces its optimizer's steps."""
+        driven = [one for one in engine.handlers.values() if isinstance(one, Optimization)]
+        for one in self._bound if driven else ():  # else a step of one's own fires the events
+            if all(one.optimizer is not other.optimizer for other in driven):
+                names = ", ".join(repr(other.name) for other in driven)
+                raise ValueError(
+                    f"{type(one.scheduler).__name__} is bound to an optimizer that no Optimization "
+                    f"of {engine!r} drives ({names}), so it would never move by unit 'step'."
+                )
 
     def _unit_done(self, engine: Engine) -> None:
         now = getattr(engine.state, self.unit)

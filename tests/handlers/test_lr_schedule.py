@@ -24,6 +24,7 @@ from footplate import Engine, Events
 from footplate.engine.errors import EventError, StateError
 from footplate.engine.step.events import StepEvents
 from footplate.engine.step.optimization import Optimization
+from footplate.engine.step.training import training_step
 from footplate.engine.step.warm_up import warm_up
 from footplate.handlers.lr_schedule import LRSchedule
 
@@ -748,3 +749,12 @@ def test_what_is_done_again_after_an_error_moves_the_schedule_once(unit):
     engine.run()
     assert engine.state.epoch == 2
     assert sgd.param_groups[0]["lr"] == 0.25
+
+
+def test_an_optimizer_that_nobody_drives_is_refused_by_step():
+    model, other = torch.nn.Linear(1, 1), optimizer()
+    driven = torch.optim.SGD(model.parameters(), lr=1.0)
+    engine = Engine(training_step(model, driven, torch.nn.functional.mse_loss))
+    engine.attach(LRSchedule(ExponentialLR(other, 0.5), "step"))
+    with pytest.raises(ValueError, match=r"no Optimization of .* drives \('optimization'\), so it"):
+        engine.run([(torch.ones(1, 1), torch.ones(1, 1))])
