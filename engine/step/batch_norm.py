@@ -1,0 +1,58 @@
+"""Statistics of batch norm, computed anew by a pass over data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..data import move
+from ..errors import DataError
+
+__all__ = ["estimate", "modes_kept"]
+
+
+@torch.no_grad()
+def estimate(
+    model: nn.Module,
+    data: Iterable[Any],
+    forward: Callable[[nn.Module, Any], object] | None = None,
+) -> None:
+    """Set the statistics of batch norm to the means over all batches."""
+    norms = [one for one in model.modules() if isinstance(one, _BatchNorm)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all, in place of a moving one
+    model.train()
+    device, count = next(model.parameters()).device, 0
+    for count, batch in enumerate(data, 1):  # noqa: B007 - looked at behind the loop
+        (forward or _call)(model, move(batch, device))
+    if not count:
+        raise DataError(
+            "the data gave no batch to compute statistics from; give at least one, and a new "
+            "iterator where the old one is at its end."
+        )
+
+
+def _call(model: nn.Module, batch: Any) -> object:
+    return model(batch[0] if isinstance(batch, (list, tuple)) else batch)
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Put back what the pass for batch norm changes besides statistics, even if it fails."""
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [(one, one.momentum) for one in model.modules() if isinstance(one, _BatchNorm)]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for one, momentum in momenta:
+            one.momentum = momentum
