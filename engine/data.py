@@ -15,6 +15,7 @@ import torch
 from .beginning import check_data
 from .nested import leaves, map_nested
 from .source import END, NOTHING, skip
+from .step.announcer import register
 from .step.events import StepEvents
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class DeviceLoader:
             elsewhere = (getattr(data, "num_workers", 0) or 0) > 0
             ahead = self.device.type == "cuda" and elsewhere and transfer is move
         if engine is not None:
-            engine.register_events(*_EVENTS)
+            register(engine)
         self._lane = _Lane(self.device, transfer, engine, ahead)
 
     def __iter__(self) -> Iterator[Any]:

@@ -450,3 +450,11 @@ def test_a_resumed_run_hears_no_transfer_of_the_batches_that_it_skips(one_shot):
     second.load_state_dict(first.state_dict())
     second.run(loader)
     assert begun + rest == [1, 2, 3, 4]
+
+
+def test_transfers_are_shown_within_the_iteration():
+    engine = Engine(lambda engine, batch: None)
+    DeviceLoader([1], "cpu", engine=engine)
+    for event in (Events.ITERATION_COMPLETED, StepEvents.TRANSFER_STARTED):
+        engine.add_event_handler(event, lambda: None)
+    assert [row.event for row in engine.describe()] == ["TRANSFER_STARTED", "ITERATION_COMPLETED"]
