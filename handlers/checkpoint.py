@@ -18,7 +18,7 @@ from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
 from ..engine.scalars import scalars_of
-from ..engine.store import CheckpointStore, Manifest
+from ..engine.checkpoints.store import CheckpointStore, Manifest
 from ..engine.whole import whole
 
 __all__ = ["Checkpoint"]

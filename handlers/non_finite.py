@@ -10,7 +10,7 @@ from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
 from ..engine.scalars import SCALARS_LOGGED
-from ..engine.store import CheckpointStore
+from ..engine.checkpoints.store import CheckpointStore
 
 __all__ = ["NonFiniteError", "StopOnNonFinite"]
 

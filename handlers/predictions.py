@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, SequentialSampler
 
-from ..engine.data import move
+from ..engine.data.device import move
 from ..engine.engine import Engine
 from ..engine.errors import StateError
 from ..engine.handler import Handler

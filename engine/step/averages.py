@@ -19,7 +19,7 @@ from ..handler import Handler
 from ..priority import Priority
 from ..random import preserved
 from ..state import Next
-from ..store import lend, take_back, write_weights
+from ..checkpoints.store import lend, take_back, write_weights
 from .batch_norm import estimate, modes_kept
 from .compiling import own_name, uncompiled
 from .model_tensors import ModelTensors

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..data import move
+from ..data.device import move
 from ..errors import DataError
 
 __all__ = ["estimate", "modes_kept"]

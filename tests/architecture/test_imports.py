@@ -15,7 +15,7 @@ from tests.architecture.library import FACADES, FILES, ROOMS, ROOT, Import, impo
 IMPORT_NAMES = {"pytorch-ignite": "ignite"}
 """Distributions that are imported by another name than they are installed by."""
 
-TORCH_ALLOWED = re.compile(r"footplate\.engine\.(step|placement|data|random|store)\b")
+TORCH_ALLOWED = re.compile(r"footplate\.engine\.(step|placement|data|random|checkpoints)\b")
 """The parts of engine/ that are about tensors; the rest is the core."""
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from footplate import Engine, Events
 from footplate.engine.combined import combined
-from footplate.engine.data import DeviceLoader
+from footplate.engine.data.device import DeviceLoader
 from footplate.engine.errors import DataError
 from footplate.engine.samplers import samplers_in
 from footplate.handlers.sampler_seed import SamplerSeed

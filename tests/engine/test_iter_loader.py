@@ -11,7 +11,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 from footplate import Events
 from footplate.engine.combined import combined
-from footplate.engine.data import DeviceLoader
+from footplate.engine.data.device import DeviceLoader
 from footplate.engine.errors import DataError
 from footplate.engine.iter_loader import IterLoader
 from footplate.engine.random import preserved

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from footplate import Engine, Events
-from footplate.engine.data import DeviceLoader, move
+from footplate.engine.data.device import DeviceLoader, move
 from footplate.engine.step.events import StepEvents
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")

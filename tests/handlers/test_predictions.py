@@ -23,7 +23,7 @@ from torch.utils.data import (
 
 from footplate import Engine, Events
 from footplate.engine.combined import combined
-from footplate.engine.data import DeviceLoader
+from footplate.engine.data.device import DeviceLoader
 from footplate.engine.errors import HandlerError, StateError
 from footplate.handlers.predictions import Predictions
 from footplate.handlers.sanity_check import SanityCheck

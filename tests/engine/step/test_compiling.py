@@ -13,7 +13,7 @@ from torch import nn
 from footplate import Engine
 from footplate.engine.errors import StateError
 from footplate.engine.step.compiling import compile_model, own_name, uncompiled
-from footplate.engine.store import CheckpointStore, Manifest
+from footplate.engine.checkpoints.store import CheckpointStore, Manifest
 from footplate.handlers.checkpoint import Checkpoint
 
 

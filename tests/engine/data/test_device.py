@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 
 from footplate import Engine, Events
 from footplate.engine.combined import combined
-from footplate.engine.data import DeviceLoader, move
+from footplate.engine.data.device import DeviceLoader, move
 from footplate.engine.errors import DataError
 from footplate.engine.samplers import samplers_in
 from footplate.engine.step.events import StepEvents

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
-from .beginning import check_data
-from .nested import leaves, map_nested
-from .source import END, NOTHING, skip
-from .step.announcer import register
-from .step.events import StepEvents
+from ..beginning import check_data
+from ..nested import leaves, map_nested
+from ..source import END, NOTHING, skip
+from ..step.announcer import register
+from ..step.events import StepEvents
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from ..engine import Engine
 
 __all__ = ["DeviceLoader", "Transfer", "move"]
 

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_model, save_model
 
-from .errors import StateError
-from .step.compiling import own_name
+from ..errors import StateError
+from ..step.compiling import own_name
 
 __all__ = ["CheckpointStore", "Manifest", "lend", "read_weights", "take_back", "write_weights"]
 

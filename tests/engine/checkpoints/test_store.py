@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from footplate.engine.errors import StateError
-from footplate.engine.store import CheckpointStore, Manifest
+from footplate.engine.checkpoints.store import CheckpointStore, Manifest
 
 
 def manifest(iteration: int, run: str = "mine", score: float | None = None) -> Manifest:
@@ -71,7 +71,7 @@ def test_another_format_is_refused(tmp_path):
 
 FULL = f"""
 import resource, signal, sys, torch
-from footplate.engine.store import CheckpointStore, Manifest
+from footplate.engine.checkpoints.store import CheckpointStore, Manifest
 store = CheckpointStore(sys.argv[1])
 small, large = torch.nn.Linear(1, 1), torch.nn.Linear(1000, 1000)
 store.save(small, {{}}, Manifest(run="r", iteration=1, epoch=1))

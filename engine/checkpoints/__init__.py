@@ -1,0 +1,1 @@
+"""Checkpoints on disk: files, directories, and which of them to go on from."""
