@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from .errors import DataError, StateError
-from .source import Source, length_of
+from .source import length_of
 from .state import Next, Progress, State
 from .whole import whole
 
@@ -146,7 +146,7 @@ def _start_anew(
         set_limit(state, "max_iters", max_iters)
     state.dataloader = data
     engine.progress = Progress()
-    engine.source = Source()
+    engine.source = engine.source.anew()
 
 
 def _go_on(engine: Engine, data: Any, epoch_length: int | None, *, extended: bool) -> None:

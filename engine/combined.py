@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 
 from .beginning import check_data
 from .errors import DataError, nearest
+from .passes import Passes, passes_over, skip
+from .random import preserved
 from .source import END, length_of
 
 __all__ = ["Combined", "Mode", "combined"]
@@ -89,8 +91,7 @@ class Combined:
         return min(getattr(loader, "num_workers", 0) for loader in self.loaders.values())
 
     def __iter__(self) -> Iterator[Any]:
-        walk = _Shortest if self.mode == "min_size" else _Longest
-        return map(self._together, walk(self.loaders))
+        return self.make_passes().begin()
 
     def __len__(self) -> int:
         lengths = {name: length_of(loader) for name, loader in self.loaders.items()}
@@ -100,7 +101,14 @@ class Combined:
             raise TypeError(f"loaders without a length: {unsized}; so together they have none.")
         return min(known) if self.mode == "min_size" else max(known)
 
-    def _together(self, batches: dict[Any, Any]) -> Any:
+    def make_passes(self) -> Passes:
+        """Passes over all of them."""
+        passes = {name: passes_over(loader) for name, loader in self.loaders.items()}
+        walk = _ShortestPasses if self.mode == "min_size" else _LongestPasses
+        return walk(self, passes)
+
+    def together(self, batches: dict[Any, Any]) -> Any:
+        """A batch of each as a batch of all."""
         return batches if self._as_dict else list(batches.values())
 
 
@@ -109,13 +117,65 @@ class _OneShot(Combined):
 
     def __init__(self, loaders: dict[Any, Any], mode: Mode, *, as_dict: bool) -> None:
         super().__init__(loaders, mode, as_dict=as_dict)
-        self._walk = _Shortest(loaders)
+        self._walk = _Shortest({name: iter(loader) for name, loader in loaders.items()})
+
+    make_passes: Any = None  # it goes on where it stands
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        return self._together(next(self._walk))
+        return self.together(next(self._walk))
+
+
+class _Several:
+    """Passes over several loaders, which are saved together."""
+
+    def __init__(self, data: Combined, passes: dict[Any, Passes]) -> None:
+        self._data = data
+        self._passes = passes
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loaders": [one.state_dict() for one in self._passes.values()]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for one, its in zip(self._passes.values(), state["loaders"], strict=False):
+            one.load_state_dict(its)
+
+
+class _ShortestPasses(_Several):
+    """Each loader stands where all of them do."""
+
+    def begin(self) -> Iterator[Any]:
+        walk = _Shortest({name: one.begin() for name, one in self._passes.items()})
+        return map(self._data.together, walk)
+
+    def go_on(self, position: int) -> Iterator[Any]:
+        walk = _Shortest({name: one.go_on(position) for name, one in self._passes.items()})
+        return map(self._data.together, walk)
+
+
+class _LongestPasses(_Several):
+    """A loader that has begun again stands elsewhere."""
+
+    def begin(self) -> Iterator[Any]:
+        iterators = {name: one.begin() for name, one in self._passes.items()}
+        return map(self._data.together, _Longest(self._passes, iterators, self._passes))
+
+    def go_on(self, position: int) -> Iterator[Any]:
+        lengths = {name: length_of(loader) for name, loader in self._data.loaders.items()}
+        iterators, first_pass = {}, []
+        for name, one in self._passes.items():
+            length = lengths[name]
+            if length is None:  # it may have begun again, nobody knows where
+                with preserved():
+                    walk = self.begin()
+                    skip(walk, position)
+                return walk
+            iterators[name] = one.go_on((position - 1) % length + 1 if position else 0)
+            if position <= length:
+                first_pass.append(name)
+        return map(self._data.together, _Longest(self._passes, iterators, first_pass))
 
 
 class _Shortest(Iterator[dict[Any, Any]]):
@@ -124,8 +184,8 @@ class _Shortest(Iterator[dict[Any, Any]]):
     An error in one loader leaves the batches of those before it for the next try.
     """
 
-    def __init__(self, loaders: Mapping[Any, Any]) -> None:
-        self._iterators = {name: iter(loader) for name, loader in loaders.items()}
+    def __init__(self, iterators: dict[Any, Iterator[Any]]) -> None:
+        self._iterators = iterators
         self._taken: dict[Any, Any] = {}
 
     def __next__(self) -> dict[Any, Any]:
@@ -139,21 +199,26 @@ class _Shortest(Iterator[dict[Any, Any]]):
 class _Longest(Iterator[dict[Any, Any]]):
     """Ends with the loader that ends last; one that has ended begins again."""
 
-    def __init__(self, loaders: dict[Any, Any]) -> None:
-        self._loaders = loaders
-        self._iterators = {name: iter(loader) for name, loader in loaders.items()}
-        self._first_pass = set(loaders)
+    def __init__(
+        self,
+        passes: dict[Any, Passes],
+        iterators: dict[Any, Iterator[Any]],
+        first_pass: Iterable[Any],
+    ) -> None:
+        self._passes = passes
+        self._iterators = iterators
+        self._first_pass = set(first_pass)
 
     def __next__(self) -> dict[Any, Any]:
         # Those in their first pass come first: when all have ended, none must have begun again.
-        batches = dict.fromkeys(self._loaders, END)
-        for name in [name for name in self._loaders if name in self._first_pass]:
+        batches = dict.fromkeys(self._passes, END)
+        for name in [name for name in self._passes if name in self._first_pass]:
             batches[name] = next(self._iterators[name], END)
             if batches[name] is END:
                 self._first_pass.remove(name)
         if not self._first_pass:
             raise StopIteration
-        for name in [name for name in self._loaders if name not in self._first_pass]:
+        for name in [name for name in self._passes if name not in self._first_pass]:
             batches[name] = self._again(name)
         return batches
 
@@ -161,7 +226,7 @@ class _Longest(Iterator[dict[Any, Any]]):
         """The next batch of a loader, which begins again if it has no more."""
         batch = next(self._iterators[name], END)
         if batch is END:
-            self._iterators[name] = iter(self._loaders[name])
+            self._iterators[name] = self._passes[name].begin()
             batch = next(self._iterators[name], END)
         if batch is END:
             raise DataError(_empty(name))

@@ -231,7 +231,7 @@ class Engine(Loop):
         if self.watch is None:
             self.source.abandon()
         else:  # the next fetch begins the pass
-            self.source.iterator = self.source.position = None
+            self.source.replace()
 
     # ------------------------------------------------------------------ state
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .beginning import check_data
 from .errors import DataError
+from .passes import Passes, passes_over
+from .random import preserved
 from .samplers import samplers_in
 from .source import END, length_of
 
@@ -28,8 +29,6 @@ class IterLoader(Iterator[Any]):
     Args:
         loader: what can be iterated over again and again, such as a list or a DataLoader; a
             one-shot iterator will do as long as one pass is enough.
-        preserving: a context in which a pass is walked up to its position again; with
-            :func:`footplate.engine.random.preserved` that draws no random numbers.
 
     Attributes:
         loader: as given.
@@ -50,17 +49,17 @@ class IterLoader(Iterator[Any]):
         (1, 2, 3)
     """
 
-    def __init__(
-        self, loader: Any, *, preserving: Callable[[], AbstractContextManager[None]] = nullcontext
-    ) -> None:
+    def __init__(self, loader: Any) -> None:
         if loader is None:
             raise TypeError("an IterLoader needs data; for steps that need none, give [None].")
         check_data(loader)
         self.loader = loader
-        self.preserving = preserving
+        self._passes = passes_over(loader)
         self.epoch = self.position = self.taken = 0
         self._iterator: Iterator[Any] | None = None
-        self._walks_the_loader = False  # which is one-shot, then: nothing can walk it again
+        self._is_one_shot = hasattr(loader, "__next__")
+        self._passes_are_walked = False
+        self._begun: int | None = None  # the pass that was begun last
 
     def __next__(self) -> Any:
         batch = self._fetch()
@@ -101,7 +100,7 @@ class IterLoader(Iterator[Any]):
             return
         if taken < self.taken:
             self._stand(0, 0, 0)
-        with self.preserving():
+        with preserved():
             while self.taken < taken:
                 next(self)
 
@@ -121,13 +120,29 @@ class IterLoader(Iterator[Any]):
             self._iterator = self._open()
         return count
 
-    def state_dict(self) -> dict[str, int]:
-        """Where it stands: ``epoch``, ``position`` and ``taken``."""
-        return {"epoch": self.epoch, "position": self.position, "taken": self.taken}
+    def make_passes(self) -> Passes:
+        """Itself, as an engine's data: skipped to where the run stands, and one pass of them."""
+        return _Endless(self)
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Stand there again; the pass is walked up to its position at the next fetch."""
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands: ``epoch``, ``position`` and ``taken``; ``data``: how the pass began."""
+        stands = {"epoch": self.epoch, "position": self.position, "taken": self.taken}
+        return {**stands, **self.state_of_pass()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand there again; the pass is taken up at its position at the next fetch."""
         self._stand(state["epoch"], state["position"], state["taken"])
+        if "data" in state:
+            self.load_state_of_pass(state)
+
+    def state_of_pass(self) -> dict[str, Any]:
+        """``data``: how a pass was begun, and ``begun``: which one."""
+        return {"data": self._passes.state_dict(), "begun": self._begun}
+
+    def load_state_of_pass(self, state: Mapping[str, Any]) -> None:
+        """Know how a pass was begun elsewhere."""
+        self._passes.load_state_dict(state["data"])
+        self._begun = state["begun"]
 
     def _stand(self, epoch: int, position: int, taken: int) -> None:
         self.epoch, self.position, self.taken = epoch, position, taken
@@ -147,31 +162,21 @@ class IterLoader(Iterator[Any]):
     def _open(self) -> Iterator[Any]:
         for one in samplers_in(self.loader):
             one.set_epoch(self.epoch)
-        if not self.position:
-            return self._pass()
+        if self._is_one_shot and self._passes_are_walked:
+            raise DataError(
+                "the data are a one-shot iterator, which can't be walked again from its "
+                "beginning; give data that can be iterated over again, such as a list or a "
+                "DataLoader."
+            )
         length = length_of(self.loader)
-        if length is not None and self.position >= length:
+        if self.position and length is not None and self.position >= length:
             return iter(())  # the pass is over: its end comes next
-        with self.preserving():
-            iterator = self._pass()
-            for number in range(self.position):
-                if next(iterator, END) is END:
-                    raise DataError(
-                        f"pass {self.epoch} stands behind batch {self.position}, but the data "
-                        f"have only {number}; go on with the data that it was begun with."
-                    )
-        return iterator
-
-    def _pass(self) -> Iterator[Any]:
-        iterator: Iterator[Any] = iter(self.loader)
-        if iterator is self.loader:
-            if self._walks_the_loader:
-                raise DataError(
-                    "the data are a one-shot iterator, which can't be walked again from its "
-                    "beginning; give data that can be iterated over again, such as a list or a "
-                    "DataLoader."
-                )
-            self._walks_the_loader = True
+        self._passes_are_walked = True
+        if self.position or self._begun == self.epoch:
+            iterator = self._passes.go_on(self.position)
+        else:
+            iterator = self._passes.begin()
+        self._begun = self.epoch
         return iterator
 
     def _check_end(self) -> None:
@@ -189,3 +194,23 @@ class IterLoader(Iterator[Any]):
                 f"more are needed; give data that can be iterated over again, such as a list or a "
                 f"DataLoader."
             )
+
+
+class _Endless:
+    """An :class:`IterLoader` as an engine's data, which count batches and not its passes."""
+
+    def __init__(self, batches: IterLoader) -> None:
+        self._batches = batches
+
+    def begin(self) -> Iterator[Any]:
+        return self._batches
+
+    def go_on(self, position: int) -> Iterator[Any]:
+        self._batches.skip(position)
+        return self._batches
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._batches.state_of_pass()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._batches.load_state_of_pass(state)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .amount import Amount, Given
 from .beginning import check_data
+from .passes import Passes, Through, passes_over
+from .random import preserved
 from .source import END, length_of
 
 __all__ = ["Limited", "Overfitted", "limited", "overfit"]
@@ -96,16 +99,26 @@ class Limited:
         return self.amount.of_total(length)
 
     def __iter__(self) -> Iterator[Any]:
-        left = self.amount.of_total(length_of(self.loader))
-        iterator = iter(self.loader) if left else None
-        while iterator is not None and (batch := next(iterator, END)) is not END:
-            left -= 1
-            if not left:
-                iterator = None
-            yield batch
+        most = self.amount.of_total(length_of(self.loader))
+        return _first(iter(self.loader), most) if most else iter(())
+
+    def make_passes(self) -> Through:
+        """Passes over the data, each cut."""
+        most = self.amount.of_total(length_of(self.loader))
+        return Through(self.loader, lambda batches, position: _first(batches, most - position))
 
     def __repr__(self) -> str:
         return f"<the first {self.amount} of each pass over a {type(self.loader).__name__}>"
+
+
+def _first(batches: Iterator[Any], count: int) -> Iterator[Any]:
+    iterator: Iterator[Any] | None = batches if count else None
+    del batches
+    while iterator is not None and (batch := next(iterator, END)) is not END:
+        count -= 1
+        if not count:
+            iterator = None
+        yield batch
 
 
 class Overfitted:
@@ -121,6 +134,7 @@ class Overfitted:
         self.amount = amount
         self._wanted = amount.of_total(length_of(data))
         self._kept: list[Any] = []
+        self._passes: Passes | None = None  # of which the first is walked over
         self._iterator: Iterator[Any] | None = None
 
     def __len__(self) -> int:
@@ -137,12 +151,31 @@ class Overfitted:
     def __repr__(self) -> str:
         return f"<the first {self.amount} of a {type(self.data).__name__}, kept>"
 
+    def make_passes(self) -> Passes:
+        """Passes over the same batches; a loaded run finds those that it was begun with."""
+        return _Again(self)
+
+    def state_of_first(self) -> dict[str, Any] | None:
+        """How the pass was begun that the batches are from."""
+        return None if self._passes is None else self._passes.state_dict()
+
+    def fetch_as(self, state: Mapping[str, Any]) -> None:
+        """Keep the batches of a pass that was begun elsewhere."""
+        self._kept.clear()
+        with preserved():
+            self._passes = passes_over(self.data)
+            self._passes.load_state_dict(state)
+            self._iterator = self._passes.go_on(0)
+            while self._take():
+                continue
+
     def _take(self) -> bool:
         """Keep one batch more, if more are wanted and there are."""
         if len(self._kept) >= self._wanted:
             return False
         if self._iterator is None:
-            self._iterator = iter(self.data)
+            self._passes = passes_over(self.data)
+            self._iterator = self._passes.begin()
         try:
             batch = next(self._iterator, END)
         except BaseException:  # its next pass would be another one
@@ -156,6 +189,33 @@ class Overfitted:
         if len(self._kept) >= self._wanted:
             self._iterator = None
         return batch is not END
+
+
+class _Again:
+    """Passes over batches that are kept."""
+
+    def __init__(self, data: Overfitted) -> None:
+        self._data = data
+        self._loaded: Mapping[str, Any] | None = None
+
+    def begin(self) -> Iterator[Any]:
+        self._fetch()
+        return iter(self._data)
+
+    def go_on(self, position: int) -> Iterator[Any]:
+        self._fetch()
+        return itertools.islice(self._data, position, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"first": self._loaded or self._data.state_of_first()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._loaded = state.get("first")
+
+    def _fetch(self) -> None:
+        if self._loaded is not None:
+            self._data.fetch_as(self._loaded)
+            self._loaded = None
 
 
 def _check(data: Any) -> None:

@@ -140,7 +140,9 @@ class Loop(Emitter):
             return False  # what was asked for would be forgotten
         if event != "ITERATION_COMPLETED":
             return True
-        return not self.should_terminate_single_epoch and is_plain(self.state.output)
+        if self.should_terminate_single_epoch or not self.source.presents_again:
+            return False
+        return is_plain(self.state.output)
 
     # ------------------------------------------------------------------ the loop
 

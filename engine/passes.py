@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+import itertools
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
 
-__all__ = ["Passes", "Resumable"]
+from .errors import DataError
+from .random import capture, preserved, restore
+
+__all__ = ["Passes", "Resumable", "Through", "passes_over", "skip"]
+
+_PLAIN = (list, tuple, range, str, bytes, dict)  # which draw no random numbers
 
 
 class Passes(Protocol):
@@ -34,9 +43,183 @@ class Passes(Protocol):
         """Know a pass that :meth:`state_dict` told of; :meth:`go_on` takes it up."""
 
 
-@runtime_checkable
 class Resumable(Protocol):
     """Data that say themselves how they are walked over."""
 
-    def passes(self) -> Passes:
+    def make_passes(self) -> Passes:
         """Passes over them for one engine."""
+
+
+def passes_over(data: Any, before: Passes | None = None) -> Passes:
+    """How any data are walked over, so that a pass can be taken up where it stood.
+
+    In this order: data that are :class:`Resumable` say it themselves; data with ``state_dict()``
+    and ``load_state_dict()``, such as torchdata's ``StatefulDataLoader``, are asked for their
+    state; torch's ``DataLoader`` skips indices, and loads no sample to throw it away; all else is
+    walked over again.
+
+    Args:
+        data: anything that can be iterated over.
+        before: passes over the same data that are over; their worker processes may be kept.
+
+    Example:
+        >>> letters = passes_over("abc")
+        >>> next(letters.begin()), list(letters.go_on(1))
+        ('a', ['b', 'c'])
+    """
+    if callable(make := getattr(data, "make_passes", None)):
+        own: Passes = make()
+        return own
+    if _has_state(data):
+        return _OfTheirOwn(data, data)
+    torch_data = sys.modules.get("torch.utils.data")
+    if torch_data is not None and isinstance(data, torch_data.DataLoader):
+        from .data.torch_loader import LoaderPasses, goes_by_indices
+
+        if goes_by_indices(data):
+            return LoaderPasses(data, before if isinstance(before, LoaderPasses) else None)
+        if not data.num_workers and _has_state(data.dataset):
+            return _OfTheirOwn(data, data.dataset)
+    return _WalkedAgain(data)
+
+
+class Through:
+    """Passes over data that each go through something, such as a transfer to a device.
+
+    Args:
+        data: the data.
+        wrap: given an iterator over batches and the position that it stands at; returns another.
+    """
+
+    def __init__(self, data: Any, wrap: Callable[[Iterator[Any], int], Iterator[Any]]) -> None:
+        self._passes = passes_over(data)
+        self._wrap = wrap
+
+    def begin(self) -> Iterator[Any]:
+        """Begin a new pass."""
+        return self._wrap(self._passes.begin(), 0)
+
+    def go_on(self, position: int) -> Iterator[Any]:
+        """Take up the pass under way."""
+        return self._wrap(self._passes.go_on(position), position)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The data's."""
+        return self._passes.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Hand it to the data."""
+        self._passes.load_state_dict(state)
+
+
+class _WalkedAgain:
+    """Data that can't be told where to stand: their pass begins again and batches are dropped.
+
+    Random numbers drawn at its beginning, as for a shuffled order, are drawn again.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self._start: Mapping[str, Any] | None = None
+        self._warned = False
+
+    def begin(self) -> Iterator[Any]:
+        self._start = None if isinstance(self._data, _PLAIN) else capture()
+        iterator: Iterator[Any] = iter(self._data)
+        return iterator
+
+    def go_on(self, position: int) -> Iterator[Any]:
+        if position and not hasattr(self._data, "__iter__"):
+            return _by_index(self._data, position)
+        with preserved():
+            if self._start is not None:
+                restore(self._start)
+            iterator: Iterator[Any] = iter(self._data)
+            self._warn(iterator, position)
+            return _behind(iterator, position)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"start": self._start}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._start = state["start"]
+
+    def _warn(self, iterator: Iterator[Any], position: int) -> None:
+        indexed = hasattr(self._data, "__getitem__") and hasattr(self._data, "__len__")
+        exact = indexed or hasattr(iterator, "skip")
+        if position and not exact and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the run goes on behind batch {position} of its data, but a "
+                f"{type(self._data).__name__} can't be told to stand there: its first {position} "
+                f"batches are fetched again and dropped, and the rest is that of the unbroken run "
+                f"only if the data come in the same order each time. Give a DataLoader over a "
+                f"map-style dataset, or data that have state_dict() and load_state_dict().",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+class _OfTheirOwn:
+    """Data with a state of their own, or of what they load from, which holds the position, too."""
+
+    counts_itself = True
+
+    def __init__(self, data: Any, keeper: Any) -> None:
+        self._data = data
+        self._keeper = keeper
+        self._loaded: Any = None
+        self._begun = False
+
+    def begin(self) -> Iterator[Any]:
+        self._loaded, self._begun = None, True
+        iterator: Iterator[Any] = iter(self._data)
+        return iterator
+
+    def go_on(self, position: int) -> Iterator[Any]:
+        with preserved():
+            if self._loaded is None and not self._begun:
+                return _behind(iter(self._data), position)
+            self._keeper.load_state_dict(self.state_dict()["data"])
+            return self.begin()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"data": self._keeper.state_dict() if self._loaded is None else self._loaded}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._loaded = state["data"]
+
+
+def _has_state(data: Any) -> bool:
+    return callable(getattr(data, "state_dict", None)) and hasattr(data, "load_state_dict")
+
+
+def _by_index(data: Any, first: int) -> Iterator[Any]:
+    """What ``iter()`` makes of data that have no ``__iter__``, from a position on."""
+    with suppress(IndexError):
+        for number in itertools.count(first):
+            yield data[number]
+
+
+def _behind(iterator: Iterator[Any], position: int) -> Iterator[Any]:
+    if (skipped := skip(iterator, position)) < position:
+        raise DataError(
+            f"the run stands behind batch {position} of its data, but these have "
+            f"only {skipped}; run with the data that it was begun with."
+        )
+    return iterator
+
+
+def skip(iterator: Iterator[Any], count: int) -> int:
+    """Pass by so many batches, and say how many there were.
+
+    An iterator that has a method ``skip(count)`` is asked to do so itself.
+
+    Example:
+        >>> letters = iter("abc")
+        >>> skip(letters, 2), next(letters), skip(letters, 2)
+        (2, 'c', 0)
+    """
+    if hasattr(iterator, "skip"):
+        return int(iterator.skip(count))
+    return sum(1 for _ in itertools.islice(iterator, count))

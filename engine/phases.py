@@ -128,9 +128,8 @@ class _Endless(Phase):
         if self._data is None or loader is not self.loader:
             self.loader, self._data = loader, IterLoader(loader)
 
-    def _standing_at(self, taken: int, engine: Engine) -> IterLoader:
+    def _standing_at(self, taken: int) -> IterLoader:
         batches: IterLoader = self.data
-        batches.preserving = engine.source.preserving
         batches.seek(taken)
         return batches
 
@@ -143,7 +142,7 @@ class _IterationTurn(_Endless, _Turn):
 
     def __call__(self, engine: Engine) -> None:
         cycle = (engine.state.iteration - 1) // self.of
-        self._run(engine, self._standing_at(cycle * self.n, engine), self.n)
+        self._run(engine, self._standing_at(cycle * self.n), self.n)
 
 
 class Feed(Phase):
@@ -199,7 +198,7 @@ class _IterationFeed(_Endless, Feed):
         return Events.GET_BATCH_STARTED(wanted)
 
     def __call__(self, engine: Engine) -> None:
-        engine.set_data(self._standing_at(self._taken(engine.state.iteration), engine))
+        engine.set_data(self._standing_at(self._taken(engine.state.iteration)))
 
     @staticmethod
     def done(engine: Engine) -> int:
@@ -207,7 +206,7 @@ class _IterationFeed(_Endless, Feed):
 
     def place(self, engine: Engine, unit: int) -> tuple[Any, int | None]:
         if engine.source.in_hand is NOTHING:
-            self._standing_at(self._taken(unit), engine)
+            self._standing_at(self._taken(unit))
         return self.data, self.of
 
     def _taken(self, unit: int) -> int:

@@ -1,37 +1,47 @@
 """Random number generators: seeding them, and taking their state along.
 
-It stands beside the core, which never imports it, since it needs torch and numpy.
+It imports neither numpy nor torch before they are needed: generators of a library that nobody has
+imported have drawn nothing.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import torch
+__all__ = ["capture", "current_seed", "preserved", "restore", "seed_all"]
 
-__all__ = ["capture", "preserved", "restore", "seed_all"]
+_SEEDS = 2**32
 
 
-def seed_all(seed: int | None = None, *, deterministic: bool = False) -> int:
+def seed_all(
+    seed: int | None = None,
+    *,
+    deterministic: bool | Literal["warn"] = False,
+    diff_rank_seed: bool = False,
+) -> int:
     """Seed the generators of Python, numpy and torch, on every device.
 
     Args:
-        seed: a whole number from 0 to 2**32 - 1; drawn from the system if ``None``.
+        seed: a whole number from 0 to 2**32 - 1; drawn from the system if ``None``, once for all
+            ranks.
         deterministic: whether torch must use deterministic algorithms alone, and raise where
-            there are none.
+            there are none; ``"warn"`` only warns there. It beats cuDNN's search for the fastest.
+        diff_rank_seed: whether each rank adds its number, so that dropout and augmentation differ
+            among them. Weights must be the same then, as DDP makes them.
 
     Returns:
-        the seed, to be recorded with the run.
+        the seed before a rank adds its number, to be recorded with the run.
 
     Raises:
         ValueError: for a seed out of range.
 
     Example:
+        >>> import torch
         >>> seed_all(7)
         7
         >>> first = torch.rand(2)
@@ -39,53 +49,85 @@ def seed_all(seed: int | None = None, *, deterministic: bool = False) -> int:
         >>> torch.equal(first, torch.rand(2))
         True
     """
-    if seed is None:
-        seed = int.from_bytes(os.urandom(4), "little")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"a seed is a whole number from 0 to 2**32 - 1, given {seed}.")
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    import numpy as np
+    import torch
+
+    seed = _drawn() if seed is None else seed
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _SEEDS:
+        raise ValueError(f"a seed is a whole number from 0 to 2**32 - 1, given {seed!r}.")
+    if deterministic not in (True, False, "warn"):
+        raise ValueError(f"deterministic is True, False or 'warn', given {deterministic!r}.")
+    own = (seed + _rank()) % _SEEDS if diff_rank_seed else seed
+    random.seed(own)
+    np.random.seed(own)
+    torch.manual_seed(own)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(True, warn_only=deterministic == "warn")
         torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
     return seed
+
+
+def current_seed() -> int:
+    """The seed that torch's generator was last given, or chose for itself.
+
+    Example:
+        >>> _ = seed_all(7)
+        >>> current_seed()
+        7
+    """
+    import torch
+
+    return torch.initial_seed()
 
 
 def capture() -> dict[str, Any]:
     """The state of every generator, in tensors and primitives.
 
     Returns:
-        ``python``: version, words and Gaussian; ``numpy``: the same of its legacy generator, words
-        as an int64 tensor; ``torch``: a uint8 tensor; ``cuda``: one for each device.
+        ``python``: version, words and Gaussian; and of the libraries that are imported ``numpy``:
+        the same of its legacy generator, words as an int64 tensor; ``torch``: a uint8 tensor;
+        ``cuda``: one for each device, once CUDA is at work.
     """
-    name, words, *rest = np.random.get_state(legacy=True)
-    return {
-        "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(np.asarray(words, dtype=np.int64)), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
+    state: dict[str, Any] = {"python": random.getstate()}
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if torch is not None:
+        state["torch"] = torch.get_rng_state()
+        state["cuda"] = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        if numpy is not None:
+            name, words, *rest = numpy.random.get_state(legacy=True)
+            state["numpy"] = (name, torch.from_numpy(words.astype(numpy.int64)), *rest)
+    return state
 
 
-def restore(state: dict[str, Any]) -> None:
+def restore(state: Mapping[str, Any]) -> None:
     """Set every generator to a state that :func:`capture` gave.
 
+    Devices that this machine does not have are left out.
+
     Example:
+        >>> import torch
         >>> before = capture()
-        >>> first = random.random(), np.random.rand(), torch.rand(1).item()
+        >>> first = random.random(), torch.rand(1).item()
         >>> restore(before)
-        >>> first == (random.random(), np.random.rand(), torch.rand(1).item())
+        >>> first == (random.random(), torch.rand(1).item())
         True
     """
     version, words, gaussian = state["python"]
     random.setstate((version, tuple(words), gaussian))
-    name, numbers, *rest = state["numpy"]
-    np.random.set_state((name, numbers.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if "numpy" in state:
+        import numpy as np
+
+        name, numbers, *rest = state["numpy"]
+        np.random.set_state((name, numbers.numpy().astype(np.uint32), *rest))
+    if "torch" in state:
+        import torch
+
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] and torch.cuda.is_available():
+            for device, one in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
+                torch.cuda.set_rng_state(one, device)
 
 
 @contextmanager
@@ -93,6 +135,7 @@ def preserved() -> Generator[None, None, None]:
     """Leave the generators behind a ``with`` block as they were before it.
 
     Example:
+        >>> import torch
         >>> _ = torch.manual_seed(0)
         >>> with preserved():
         ...     inside = torch.rand(1)
@@ -104,3 +147,21 @@ def preserved() -> Generator[None, None, None]:
         yield
     finally:
         restore(before)
+
+
+def _drawn() -> int:
+    """A seed from the system; the first rank's, where there are several."""
+    import torch.distributed as dist
+
+    drawn = [int.from_bytes(os.urandom(4), "little")]
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast_object_list(drawn)
+    return drawn[0]
+
+
+def _rank() -> int:
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank()
+    return int(os.environ.get("RANK", "0"))

@@ -72,6 +72,7 @@ def dump(engine: Engine) -> dict[str, Any]:
         "counts": dict(progress.counts),
         "pass": engine.source.passes,
         "position": engine.source.completed,
+        "data": engine.source.state_dict(),
         "run_seconds": progress.run_time.seconds,
         "epoch_seconds": progress.epoch_time.seconds,
         "handlers": {key: handler.state_dict() for key, handler in _stateful(engine).items()},
@@ -188,7 +189,7 @@ def _place(
         setattr(state, key, given[key])
     if progress is not None:
         engine.source.close()
-        engine.source = Source(exact["pass"], exact["position"])
+        engine.source = Source(exact["pass"], exact["position"], exact.get("data"))
     else:
         within = iteration % length if iteration else 0
         progress = Progress(epoch_iteration=within)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .errors import DataError
+from .passes import Passes, passes_over
 
-__all__ = ["END", "NOTHING", "Source", "length_of", "skip"]
+__all__ = ["END", "NOTHING", "Source", "length_of"]
 
 END: Final = object()
 """What a fetch gives when the iterator has no more."""
@@ -27,27 +28,36 @@ class Source:
         passes: iterators made over data so far; the order of shuffled data follows it.
         position: batches taken in the current pass, the batch in hand included; of one-shot data,
             whose passes are one, since the first of them; ``None`` while no pass is under way.
-        preserving: a context in which an iterator is walked up to its position again; a resumed
-            run keeps its random numbers out of that.
     """
 
     __slots__ = (
+        "_begun",
         "_left",
+        "_of",
         "_one_shot",
+        "_over",
+        "_state",
         "_walked",
         "in_hand",
         "iterator",
         "passes",
         "position",
-        "preserving",
     )
 
-    def __init__(self, passes: int = 0, position: int | None = None) -> None:
+    def __init__(
+        self,
+        passes: int = 0,
+        position: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         self.iterator: Iterator[Any] | None = None
         self.in_hand: Any = NOTHING
         self.passes = passes
         self.position = position
-        self.preserving: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._of: Any = None  # the data that are walked over
+        self._over: Passes | None = None  # and how
+        self._begun = False  # whether that is so in this run, rather than in one before
+        self._state = state  # loaded, for the data that come
         self._one_shot: Any = None  # the data whose position it is, if they are one-shot
         self._walked: Any = None  # these, if they stand there already
         self._left = False  # their pass was left, so that others begin one
@@ -96,12 +106,11 @@ class Source:
             self.restart(data)
         else:
             self._left = False
-            with self.preserving():
-                self.iterator = self._skip(data, self.position)
+            self.iterator = self._go_on(data, self.position)
 
     def restart(self, data: Any) -> None:
         """Begin a new pass."""
-        self.iterator = itertools.repeat(None) if data is None else iter(data)
+        self.iterator = itertools.repeat(None) if data is None else self._passes(data).begin()
         self.passes += data is not None
         if self.iterator is not data:
             self.position, self._walked = 0, None
@@ -127,36 +136,51 @@ class Source:
         if not self._left:
             self.position = None
 
-    def _skip(self, data: Iterable[Any], position: int) -> Iterator[Any]:
+    def replace(self) -> None:
+        """Make way for other data, of which the next fetch begins a pass."""
+        self.iterator = self.position = self._state = None
+
+    @property
+    def presents_again(self) -> bool:
+        """Whether the batch in hand can be fetched once more, by a run that goes on elsewhere."""
+        return not getattr(self._over, "counts_itself", False)
+
+    def anew(self) -> Source:
+        """For a run that starts anew; worker processes that persist are kept."""
+        source = Source()
+        source._of, source._over = self._of, self._over
+        return source
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """How the pass under way was begun, in plain values; ``None`` before the first."""
+        if self._over is not None and self._begun:
+            return {"kind": _kind(self._over), "pass": self._over.state_dict()}
+        return None if self._state is None else dict(self._state)
+
+    def _passes(self, data: Any) -> Passes:
+        if data is not self._of or not self._begun:
+            self._over = passes_over(data, self._over if data is self._of else None)
+            self._of, self._begun = data, True
+            state, self._state = self._state, None
+            if state is not None and state.get("kind") == _kind(self._over):
+                self._over.load_state_dict(state["pass"])
+            elif state is not None:
+                _warn_of_another_kind(data)
+        return self._over  # type: ignore[return-value]
+
+    def _go_on(self, data: Any, position: int) -> Iterator[Any]:
         length = length_of(data)
         one_shot = hasattr(data, "__next__")  # may go on behind its length, as an IterLoader does
-        if length is not None and position >= length and not one_shot:
-            return iter(())  # the pass is over: its end comes next
-        iterator: Iterator[Any] = iter(data)
-        if iterator is data and data is self._walked:
-            return iterator
-        if (skipped := skip(iterator, position)) < position:
+        if length is not None and position > length and not one_shot:
             raise DataError(
                 f"the run stands behind batch {position} of its data, but these have "
-                f"only {skipped}; run with the data that it was begun with."
+                f"only {length}; run with the data that it was begun with."
             )
+        if one_shot and data is self._walked:
+            return data  # type: ignore[no-any-return]
+        iterator = self._passes(data).go_on(position)
         self._one_shot = self._walked = data if iterator is data else None
         return iterator
-
-
-def skip(iterator: Iterator[Any], count: int) -> int:
-    """Pass by so many batches, and say how many there were.
-
-    An iterator that has a method ``skip(count)`` is asked to do so itself.
-
-    Example:
-        >>> letters = iter("abc")
-        >>> skip(letters, 2), next(letters), skip(letters, 2)
-        (2, 'c', 0)
-    """
-    if hasattr(iterator, "skip"):
-        return int(iterator.skip(count))
-    return sum(1 for _ in itertools.islice(iterator, count))
 
 
 def length_of(data: Any) -> int | None:
@@ -170,3 +194,17 @@ def length_of(data: Any) -> int | None:
         return len(data)
     except (TypeError, NotImplementedError):  # no __len__, or one that says it has no answer
         return None
+
+
+def _kind(passes: Passes) -> str:
+    return type(passes).__name__.lstrip("_")
+
+
+def _warn_of_another_kind(data: Any) -> None:
+    warnings.warn(
+        f"the run was saved over data of another kind than this {type(data).__name__}; it goes "
+        f"on at the same position, but the order may be another. Give the data that it was begun "
+        f"with.",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -14,12 +14,18 @@ from ..engine.engine import Engine
 from ..engine.errors import StateError
 from ..engine.handler import Handler
 from ..engine.nested import leaves, map_nested
-from ..engine.samplers import loaders_in
+from ..engine.samplers import loaders_in, parts_of
 from ..engine.serialization import is_plain
 
 __all__ = ["Predictions"]
 
 _KIND = (list, object)  # a list is a leaf: one entry a sample
+
+_OUT_OF_ORDER = (
+    "predictions are gathered in the order of the data set, but the loader does not keep it: "
+    "{}. Give a loader with shuffle=False, or Predictions(ordered=False) if the order does not "
+    "matter."
+)
 
 
 class Predictions(Handler):
@@ -87,6 +93,9 @@ class Predictions(Handler):
         if self.ordered:
             for loader in loaders_in(engine.state.dataloader):
                 _check_order(loader)
+            for part in parts_of(engine.state.dataloader):
+                if getattr(getattr(part, "order", None), "shuffle", False):
+                    raise ValueError(_OUT_OF_ORDER.format(f"a {type(part).__name__} shuffles"))
 
     def iteration_completed(self, engine: Engine) -> None:
         """Gather the output of a batch, or hand it to the writer."""
@@ -190,8 +199,4 @@ def _check_order(loader: Any) -> None:
         return
     blamed = batch_sampler if sampler is None else sampler
     reason = f"its sampler is a {type(blamed).__name__}" if not in_order else "in_order is False"
-    raise ValueError(
-        f"predictions are gathered in the order of the data set, but the loader does not keep it: "
-        f"{reason}. Give a DataLoader with shuffle=False, or Predictions(ordered=False) if the "
-        f"order does not matter."
-    )
+    raise ValueError(_OUT_OF_ORDER.format(reason))

@@ -14,7 +14,8 @@ import torch
 
 from ..beginning import check_data
 from ..nested import leaves, map_nested
-from ..source import END, NOTHING, skip
+from ..passes import Through, skip
+from ..source import END, NOTHING
 from ..step.announcer import register
 from ..step.events import StepEvents
 
@@ -163,9 +164,16 @@ class DeviceLoader:
     def __len__(self) -> int:
         return len(self.loader)
 
+    def make_passes(self) -> Through:
+        """Passes over the data, their batches moved."""
+        lane = self._lane
+        return Through(self.loader, lambda batches, position: _Walk(lane, batches))
+
 
 class _OneShotLoader(DeviceLoader):
     """Over data that are an iterator; an iterator itself."""
+
+    make_passes: Any = None  # it goes on where it stands
 
     def __init__(self, data: Any, device: str | int | torch.device, **options: Any) -> None:
         super().__init__(data, device, **options)

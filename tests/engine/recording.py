@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from footplate import Engine, Events
 from tests.golden.scenarios import Line
 
-__all__ = ["RecordingEngine"]
+__all__ = ["RecordingEngine", "same"]
 
 Step = Callable[[Engine, Any], Any]
 
@@ -40,3 +42,14 @@ class RecordingEngine(Engine):
 
     def _write_down(self, engine: Engine, *, name: str, **_: object) -> None:
         self.lines.append(Line(name, self.state.epoch, self.state.iteration))
+
+
+def same(one, other) -> bool:
+    """Whether two states hold the same values, tensors included."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other

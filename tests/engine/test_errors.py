@@ -326,6 +326,7 @@ def test_the_batch_is_presented_as_the_data_gave_it():
     assert presented == [-10, -10]
 
 
+@pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning")
 def test_data_that_failed_go_on_at_the_batch_that_failed():
     engine, data = RecordingEngine(), Unreliable(10, 20, 30)
     error_of(engine, data)

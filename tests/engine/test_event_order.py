@@ -24,6 +24,7 @@ from tests.golden.scenarios import (
 FOLDER = Path(__file__).parents[1] / "golden"
 
 
+@pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning")
 @pytest.mark.covers("A2")
 @pytest.mark.parametrize("scenario", [*SCENARIOS, *WRITTEN_BY_HAND], ids=str)
 def test_events_fire_in_the_golden_order(scenario):

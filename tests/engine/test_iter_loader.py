@@ -14,13 +14,15 @@ from footplate.engine.combined import combined
 from footplate.engine.data.device import DeviceLoader
 from footplate.engine.errors import DataError
 from footplate.engine.iter_loader import IterLoader
-from footplate.engine.random import preserved
 from footplate.engine.samplers import samplers_in
 from tests.engine.recording import RecordingEngine
 from tests.engine.test_resume import assert_resumes_everywhere
 from tests.golden.scenarios import Unsized
 
-pytestmark = pytest.mark.covers("B2")
+pytestmark = [
+    pytest.mark.covers("B2"),
+    pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning"),
+]
 
 
 def take(batches, number):
@@ -110,7 +112,8 @@ def test_it_stands_wherever_it_is_sought(size, sized, stops):
     sought = IterLoader(make())
     for stop in stops:
         sought.seek(stop)
-        assert sought.state_dict() == states[stop][0]
+        place = sought.state_dict()
+        assert all(place[key] == states[stop][0][key] for key in ("epoch", "position", "taken"))
         assert next(sought) == states[stop][1]
         assert next(sought) == (stop + 1) % size
 
@@ -134,7 +137,7 @@ def test_going_on_can_spare_the_random_numbers(sized):
         def __len__(self):
             return 5
 
-    batches = IterLoader(Sized() if sized else Drawing(), preserving=preserved)
+    batches = IterLoader(Sized() if sized else Drawing())
     random.seed(7)
     unbroken = take(batches, 3)
     batches.seek(0)
@@ -214,7 +217,7 @@ def test_an_end_before_the_promised_length_is_refused():
 def test_going_on_with_fewer_data_is_refused():
     batches = IterLoader(Unsized(1, 2))
     batches.load_state_dict({"epoch": 1, "position": 3, "taken": 7})
-    with pytest.raises(DataError, match="stands behind batch 3, but the data have only 2"):
+    with pytest.raises(DataError, match="stands behind batch 3 of its data, but these have only 2"):
         next(batches)
 
 
@@ -320,7 +323,6 @@ def test_a_run_that_goes_on_walks_no_pass_but_the_last_and_spares_the_random_num
     first.run(IterLoader(Drawing()), max_iters=8)
     second.load_state_dict(first.state_dict())
     loader = Drawing()
-    second.source.preserving = preserved
     random.seed(7)
     second.run(IterLoader(loader), max_iters=9)
     assert second.batches == first.batches[:1]

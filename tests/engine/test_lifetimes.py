@@ -161,6 +161,7 @@ def leftovers(bus):
     return [name for name, signal in bus.items() if len(signal._channels) or signal._kept]
 
 
+@pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning")
 @pytest.mark.covers("A3", "A9")
 @pytest.mark.parametrize("end", ENDED, ids=lambda end: end.__name__)
 @pytest.mark.parametrize("equip", EQUIPPED, ids=lambda equip: equip.__name__)

@@ -8,6 +8,8 @@ from footplate import Engine, Events
 from tests.engine.recording import RecordingEngine
 from tests.golden.scenarios import Unsized
 
+pytestmark = pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning")
+
 DATA = (10, 20, 30, 40)
 
 

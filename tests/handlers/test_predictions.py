@@ -24,6 +24,7 @@ from torch.utils.data import (
 from footplate import Engine, Events
 from footplate.engine.combined import combined
 from footplate.engine.data.device import DeviceLoader
+from footplate.engine.data.in_memory import InMemoryLoader
 from footplate.engine.errors import HandlerError, StateError
 from footplate.handlers.predictions import Predictions
 from footplate.handlers.sanity_check import SanityCheck
@@ -234,7 +235,7 @@ def test_a_loader_out_of_order_is_refused_when_the_run_starts(which):
     steps = []
     engine = predictor(steps.append)
     engine.attach(Predictions())
-    with pytest.raises(ValueError, match=r"Give a DataLoader with shuffle=False"):
+    with pytest.raises(ValueError, match=r"Give a loader with shuffle=False"):
         engine.run(random_order()[which])
     assert not steps
 
@@ -317,3 +318,11 @@ def test_a_sanity_check_predicts_nothing(streamed):
         assert [(outputs.item(), number) for outputs, number in written] == [(3.0, 0)]
     else:
         assert torch.equal(predictions.outputs, torch.tensor([3.0]))
+
+
+def test_data_in_memory_that_are_shuffled_are_refused():
+    engine = Engine(lambda engine, batch: batch, name="predict")
+    engine.attach(Predictions())
+    with pytest.raises(ValueError, match="a InMemoryLoader shuffles"):
+        engine.run(InMemoryLoader(torch.arange(4), 2, shuffle=True))
+    engine.run(InMemoryLoader(torch.arange(4), 2))

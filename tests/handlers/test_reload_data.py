@@ -15,7 +15,10 @@ from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.reload_data import ReloadData
 from tests.golden.scenarios import Unsized
 
-pytestmark = pytest.mark.covers("B5")
+pytestmark = [
+    pytest.mark.covers("B5"),
+    pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning"),
+]
 
 
 def engine_that_reloads(make, every=1, name=None) -> tuple[Engine, list]:

@@ -1,0 +1,260 @@
+"""Torch's ``DataLoader``, taken up in the midst of a pass by skipping indices.
+
+A loader is not told where to stand, as it can't be; a copy of it is walked over, whose sampler is
+the same, but stands further on. So no sample is loaded that nobody uses, the order is the loader's
+own, and what a user gave is left as it is.
+
+In worker processes the generators are seeded before each batch, from the random numbers that the
+pass was begun with and the number of the batch; so it does not matter which worker loads it, nor
+what it has loaded before.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from ..random import capture, preserved, restore
+from ..samplers import parts_of
+
+__all__ = ["LoaderPasses", "goes_by_indices"]
+
+
+def goes_by_indices(loader: DataLoader[Any]) -> bool:
+    """Whether a loader draws its batches by index, in torch's own way."""
+    own_way = type(loader).__iter__ is not DataLoader.__iter__
+    return not own_way and not isinstance(loader.dataset, IterableDataset)
+
+
+class LoaderPasses:
+    """Passes over a DataLoader of a map-style dataset.
+
+    Args:
+        loader: the loader.
+        before: passes over it that are over, whose persistent workers are kept.
+    """
+
+    def __init__(self, loader: DataLoader[Any], before: LoaderPasses | None = None) -> None:
+        self._loader = loader
+        self._indices = _Indices(loader)
+        self._kept: DataLoader[Any] | None = None  # has the workers that persist
+        if before is not None and before._kept is not None:
+            self._kept, self._indices = before._kept, before._indices
+            self._indices.number = 0  # as in a run of another process
+        self._dataset: Any = None  # the state of the data, loaded
+
+    def begin(self) -> Iterator[Any]:
+        """Begin a new pass."""
+        self._indices.start = None
+        self._load_dataset()
+        return iter(self._view())
+
+    def go_on(self, position: int) -> Iterator[Any]:
+        """Take up the pass under way, without loading what lies behind it."""
+        indices, generators = self._indices, self._indices.now()
+        with preserved():
+            indices.position = position
+            try:
+                iterator = iter(self._view())
+            finally:
+                indices.position = None
+        indices.put_back(generators)
+        self._load_dataset()
+        return iterator
+
+    def state_dict(self) -> dict[str, Any]:
+        """How the pass was begun: generators, samplers with a state; the data's state as it is.
+
+        Data that worker processes load have one in each of them, which is not known here.
+        """
+        dataset: Any = self._loader.dataset
+        here = not self._loader.num_workers
+        return {
+            "indices": self._indices.state_dict(),
+            "dataset": dataset.state_dict() if here and _is_stateful(dataset) else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Know a pass that was begun elsewhere."""
+        self._indices.load_state_dict(state["indices"])
+        self._dataset = state["dataset"]
+
+    def _load_dataset(self) -> None:
+        dataset: Any = self._loader.dataset
+        if self._dataset is not None and _is_stateful(dataset):
+            dataset.load_state_dict(self._dataset)
+        self._dataset = None
+
+    def _view(self) -> DataLoader[Any]:
+        """The loader, made to draw its indices from ours."""
+        if self._kept is not None:
+            return self._kept
+        loader, view = self._loader, copy.copy(self._loader)
+        # A loader refuses to be changed once it is made; this one nobody has seen yet.
+        attributes = vars(view)
+        attributes["_iterator"] = None
+        attributes["sampler" if loader.batch_sampler is None else "batch_sampler"] = self._indices
+        if loader.num_workers:
+            attributes["dataset"] = _Seeded(loader.dataset)
+        if loader.persistent_workers:
+            self._kept = view
+        return view
+
+
+class _Indices:
+    """What a loader draws its indices from: its own sampler, which may stand further on.
+
+    Attributes:
+        start: how the pass under way was begun: the generators when the iterator over the sampler
+            was made, and when it gave its first index, as some draw here and some there.
+        number: passes begun before.
+        position: where the iterators that are made now are to stand; ``None`` for a new pass.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        alone = loader.batch_sampler is None
+        self._sampler: Any = loader.sampler if alone else loader.batch_sampler
+        self._loader_generator = loader.generator
+        self._parts = [one for one in parts_of(self._sampler) if one is not loader.dataset]
+        self._numbered = loader.num_workers > 0
+        self._samplers: list[Any] | None = None  # their states when the pass was begun
+        self.start: dict[str, Any] | None = None
+        self.number = 0
+        self.position: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.position is not None and self.start is not None:
+            return self._further_on(self.start, self.position)
+        self.start = {"made": self._captured(), "begun": None}
+        self._samplers = [one.state_dict() if _is_stateful(one) else None for one in self._parts]
+        indices = self._from_the_first(self.start, iter(self._sampler))
+        if self.position:  # how the pass was begun is not known
+            next(itertools.islice(indices, self.position, self.position), None)
+        return indices
+
+    def now(self) -> list[Any]:
+        """The states of the generators that belong to loader and samplers."""
+        return [one.get_state() for one in self._generators()]
+
+    def put_back(self, states: list[Any]) -> None:
+        for one, state in zip(self._generators(), states, strict=False):
+            one.set_state(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "start": self.start,
+            "number": self.number,
+            "samplers": self._samplers,
+            "generators": self.now(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.start, self.number = state["start"], state["number"]
+        self._samplers = state["samplers"]
+        self.put_back(state["generators"])
+
+    def _from_the_first(self, start: dict[str, Any], indices: Iterator[Any]) -> Iterator[Any]:
+        start["begun"] = self._captured()
+        self.number += 1
+        yield from self._with_seeds(indices, 0, start)
+
+    def _further_on(self, start: dict[str, Any], position: int) -> Iterator[Any]:
+        self._set(start["made"])
+        for one, state in zip(self._parts, self._samplers or (), strict=False):
+            if state is not None:
+                one.load_state_dict(state)
+        indices = iter(self._sampler)
+        if start["begun"] is None:
+            return self._from_the_first(start, indices)
+        self._set(start["begun"])
+        next(itertools.islice(indices, position, position), None)
+        if not position:  # the sampler draws now or never
+            indices = itertools.chain(list(itertools.islice(indices, 1)), indices)
+        return self._with_seeds(indices, position, start)
+
+    def _with_seeds(
+        self, indices: Iterator[Any], first: int, start: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        """The indices themselves; with the seed of their batch where another process loads it."""
+        if not self._numbered:
+            return indices
+        own = self._loader_generator is not None and start["begun"]["generators"]
+        drawn = own[0] if own else start["begun"]["global"]["torch"]
+        of_pass = hashlib.blake2b(drawn.numpy().tobytes() + self.number.to_bytes(8, "little"))
+        return map(_Batch, map(of_pass.digest()[:16].__add__, _numbers(first)), indices)
+
+    def _captured(self) -> dict[str, Any]:
+        return {"global": capture(), "generators": self.now()}
+
+    def _set(self, captured: Mapping[str, Any]) -> None:
+        restore(captured["global"])
+        self.put_back(captured["generators"])
+
+    def _generators(self) -> list[torch.Generator]:
+        owners = (self._loader_generator, *(getattr(one, "generator", None) for one in self._parts))
+        return list({id(one): one for one in owners if isinstance(one, torch.Generator)}.values())
+
+
+class _Batch(NamedTuple):
+    """What is sent to a worker in place of an index."""
+
+    seed: bytes
+    index: Any
+
+
+class _Seeded:
+    """A dataset in a worker process, where each batch is loaded with random numbers of its own."""
+
+    def __init__(self, dataset: Any) -> None:
+        vars(self)["dataset"] = dataset
+
+    def __getitem__(self, batch: _Batch) -> Any:
+        _seed_here(batch.seed)
+        return self.dataset[batch.index]
+
+    def __getitems__(self, batch: _Batch) -> Any:
+        _seed_here(batch.seed)
+        several = getattr(self.dataset, "__getitems__", None)
+        return several(batch.index) if several else [self.dataset[one] for one in batch.index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(
+        self, name: str
+    ) -> Any:  # a worker_init_fn may look at the data and set them up
+        if "dataset" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Seeded, (self.dataset,)
+
+
+def _seed_here(seed: bytes) -> None:
+    drawn = hashlib.blake2b(seed, digest_size=32).digest()
+    random.seed(drawn)
+    np.random.seed(np.frombuffer(drawn[:16], np.uint32))
+    torch.default_generator.manual_seed(int.from_bytes(drawn[16:24], "little") >> 1)  # CPU's
+
+
+def _numbers(first: int) -> Iterator[bytes]:
+    return (number.to_bytes(8, "little") for number in itertools.count(first))
+
+
+def _is_stateful(one: Any) -> bool:
+    return hasattr(one, "state_dict") and hasattr(one, "load_state_dict")
