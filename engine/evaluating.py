@@ -36,3 +36,4 @@ def evaluate(
     evaluator.run(data, epoch_length=epoch_length)
     for key, value in state.metrics.items():
         engine.state.metrics[prefix + key] = value
+        engine.state.measured[prefix + key] = engine.state.iteration

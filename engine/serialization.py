@@ -14,7 +14,7 @@ from .state import Next, Progress, Stopwatch
 if TYPE_CHECKING:
     from .engine import Engine
 
-__all__ = ["LoadReport", "dump", "is_plain", "load"]
+__all__ = ["LoadReport", "dump", "is_plain", "load", "stateful"]
 
 _FORMAT = 1
 _LEAST = {"iteration": 0, "epoch": 0, "epoch_length": 1, "max_epochs": 1, "max_iters": 1}
@@ -75,7 +75,7 @@ def dump(engine: Engine) -> dict[str, Any]:
         "data": engine.source.state_dict(),
         "run_seconds": progress.run_time.seconds,
         "epoch_seconds": progress.epoch_time.seconds,
-        "handlers": {key: handler.state_dict() for key, handler in _stateful(engine).items()},
+        "handlers": {key: handler.state_dict() for key, handler in stateful(engine).items()},
     }
     cut = progress.delivered or progress.next is Next.ITERATION_COMPLETED
     if cut and is_plain(state.output):
@@ -102,11 +102,11 @@ def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadRepor
     _check_exact(exact)
     _check_keys(engine, given)
     _check_numbers(given)
-    stateful = _stateful(engine)
-    states = exact.get("handlers", {}) if exact else dict.fromkeys(stateful)
+    attached = stateful(engine)
+    states = exact.get("handlers", {}) if exact else dict.fromkeys(attached)
     report = LoadReport(
-        tuple(key for key in stateful if key not in states),
-        tuple(key for key in states if key not in stateful),
+        tuple(key for key in attached if key not in states),
+        tuple(key for key in states if key not in attached),
     )
     known = {"epoch_length", *_LEAST, "footplate", *engine.state_dict_user_keys}
     if strict and (unknown := [key for key in given if key not in known]):
@@ -124,9 +124,9 @@ def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadRepor
         progress = _exact_progress(exact) if exact else None
     except (TypeError, ValueError) as error:
         raise StateError(f"the state's key 'footplate' is not as it was saved: {error}.") from error
-    for key in stateful.keys() & states.keys() if exact else ():
+    for key in attached.keys() & states.keys() if exact else ():
         try:
-            stateful[key].load_state_dict(states[key])
+            attached[key].load_state_dict(states[key])
         except Exception as error:
             error.add_note(f"raised by handler {key!r} of {engine!r}, loading its state")
             raise
@@ -219,7 +219,8 @@ def _exact_progress(exact: Mapping[str, Any]) -> Progress:
     )
 
 
-def _stateful(engine: Engine) -> dict[str, Any]:
+def stateful(engine: Engine) -> dict[str, Any]:
+    """The handlers whose state is saved with an engine, by key."""
     return {
         key: handler
         for key, handler in engine.handlers.items()

@@ -53,6 +53,8 @@ class State:
             until the next is fetched.
         output: what the step returned; ``None`` from the next fetch to the next step.
         metrics: results by name, written by metrics and evaluations.
+        measured: at which iteration an evaluation wrote each of its metrics here; until a run
+            starts anew.
         times: seconds by ``"EPOCH_COMPLETED"`` and ``"COMPLETED"``, set before these fire.
         dataloader: the data; handlers of DATALOADER_STOP_ITERATION may replace it.
         seed: the run's seed, if somebody set one.
@@ -74,6 +76,7 @@ class State:
         self.batch: Any = None
         self.output: Any = None
         self.metrics: dict[str, Any] = {}
+        self.measured: dict[str, int] = {}
         self.times: dict[str, float | None] = {"EPOCH_COMPLETED": None, "COMPLETED": None}
         self.dataloader: Any = None
         self.seed: int | None = None

@@ -2,47 +2,81 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import signal
+import time
 import uuid
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from ..engine import random
+from ..engine.beginning import is_done, is_spent
+from ..engine.checkpoints.background import BackgroundSave, HostCopy
+from ..engine.checkpoints.contents import Contents
+from ..engine.checkpoints.finding import find
+from ..engine.checkpoints.manifest import Manifest, differences
+from ..engine.checkpoints.store import CheckpointStore, Store
+from ..engine.checkpoints.when import When
 from ..engine.engine import Engine
 from ..engine.errors import StateError, nearest
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
+from ..engine.hyper_parameters import hyper_parameters
 from ..engine.priority import Priority
 from ..engine.scalars import scalars_of
-from ..engine.checkpoints.store import CheckpointStore, Manifest
+from ..engine.state import Next, Reason
 from ..engine.whole import whole
 
 __all__ = ["Checkpoint"]
 
+_logger = logging.getLogger("footplate.checkpoint")
+
+Which = Literal[True, "last", "best"] | str | Path
+"""The one that was saved last, the best one, or the path or name of one."""
+
 
 class Checkpoint(Handler):
-    """Saves a run at safe points, and resumes it.
+    """Saves a run at safe points, and resumes it to the bit.
 
-    What is saved: the weights, whatever else is given, the engine with all of its handlers, and
-    the random number generators. An event only marks a save as due; it happens at the next
-    SAFE_POINT, when every handler of the iteration and the epoch is done. A checkpoint is a
-    directory that appears whole or not at all, and older ones are taken away only then.
+    What is saved: the weights, whatever else is given, the engine with all of its handlers and its
+    place in the data, and the random number generators. An event only marks a save as due; it
+    happens at the next SAFE_POINT, when every handler of the iteration and the epoch is done. A
+    checkpoint is a directory that appears whole or not at all, and older ones are taken away only
+    then.
 
     Args:
-        directory: where the checkpoints go.
+        where: the directory that the checkpoints go to, a URL of fsspec, or a store.
         model: whose weights are saved.
-        others: what else is saved, by name: optimizer, scaler, …; each has ``state_dict()`` and
-            ``load_state_dict()``. Schedules and other class handlers are saved with the engine.
-        when: when a save is due.
+        others: what else is saved, by name: an optimizer that no handler has, another engine, …;
+            each has ``state_dict()`` and ``load_state_dict()``. Schedules and other class handlers
+            are saved with the engine.
+        when: when a save is due: events, or a :class:`~footplate.engine.checkpoints.when.When`.
         last: how many of the latest checkpoints to keep.
-        best: how many of the best to keep besides, by ``metric``.
+        best: how many of the best to keep besides, by ``metric``. One that is among these is saved
+            where it is measured, whether a save is due or not; of equals, the earlier is better.
         metric: the entry of ``engine.state.metrics`` to compare by.
         mode: whether ``"max"`` or ``"min"`` of it is better.
-        signals: signals of the operating system on which to save and stop, besides Ctrl-C.
+        background: whether training goes on while a checkpoint is written; it waits for a copy
+            only. One save is under way at a time. Its errors are raised at the next safe point,
+            or when the run ends.
+        config: the run's hyper-parameters: a mapping, a dataclass instance, …; they stand in the
+            manifest of each checkpoint.
+
+    Attributes:
+        store: where the checkpoints are.
+        contents: what is saved.
+        run: the identity of the run; a run that is resumed keeps it.
+
+    Raises:
+        ValueError: for ``best`` without ``metric`` or the other way round, and for numbers out of
+            range.
+        TypeError: for others that have no state, and for hyper-parameters that are not plain.
 
     Example:
         >>> import tempfile, torch
@@ -67,110 +101,176 @@ class Checkpoint(Handler):
 
     def __init__(
         self,
-        directory: str | Path,
+        where: str | Path | Store,
         model: torch.nn.Module,
         others: Mapping[str, Any] | None = None,
-        when: Event | EventList = Events.EPOCH_COMPLETED,
+        when: Event | EventList | When = Events.EPOCH_COMPLETED,
         *,
         last: int = 1,
         best: int = 0,
         metric: str | None = None,
         mode: Literal["max", "min"] = "max",
-        signals: tuple[int, ...] = (signal.SIGTERM,),
+        background: bool = False,
+        config: object = None,
     ) -> None:
         last, best = whole("last", last), whole("best", best, least=0)
         if (best > 0) != (metric is not None):
             raise ValueError(f"best={best} with metric={metric!r}: give both, or neither.")
         if mode not in ("max", "min"):
             raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
-        for key, other in (others or {}).items():
-            if not hasattr(other, "state_dict") or not hasattr(other, "load_state_dict"):
-                raise TypeError(f"{key!r} is a {type(other).__name__}, which has no state_dict().")
-        self.store = CheckpointStore(directory)
-        self.model = model
-        self.others = dict(others or {})
-        self.when = when
-        self.last = last
-        self.best = best
-        self.metric = metric
-        self.sign = 1.0 if mode == "max" else -1.0
-        self.signals = signals
+        self.store = _store_at(where)
+        self.contents = Contents(model, others)
+        self.when = when if isinstance(when, When) else When(when)
+        self.last, self.best = last, best
+        self.metric, self.sign = metric, 1.0 if mode == "max" else -1.0
+        self.background = background
+        self.config = {} if config is None else hyper_parameters(config)
         self.run = uuid.uuid4().hex
         self._due = False
         self._score: float | None = None  # of the save that is due
+        self._best: list[float] = []  # the scores that are kept, the best first
+        self._since = math.inf  # seconds, when the last save was
+        self._failed = False  # whether a save did, so that none is tried for the error
+        self._host, self._writing = HostCopy(), BackgroundSave()
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """Whose weights are saved."""
+        return self.contents.model
+
+    # ------------------------------------------------------------------ when
 
     def on_register(self, engine: Engine) -> None:
         """Mark a save as due when asked for; have signals stop the run at a safe point."""
-        engine.add_event_handler(self.when, self._mark, priority=self.priority)
-        engine.stop_on(*self.signals)
+        if self.when.events is not None:
+            engine.add_event_handler(self.when.events, self._mark, priority=self.priority)
+        engine.stop_on(*self.when.signals)
+
+    def opened(self, engine: Engine) -> None:
+        """Refuse now what could not be saved later; begin to count the minutes."""
+        self.contents.check(engine)
+        self._due, self._score, self._failed = False, None, False
+        self._since = time.monotonic()
 
     def safe_point(self, engine: Engine) -> None:
         """Save if that is due, or if a signal is about to stop the run."""
-        if self._due or engine.state.reason == "signalled":
-            self.save(engine)
+        self._writing.check()
+        self._score = self._measured(engine) if self._score is None else self._score
+        among_best = self._score is not None and self._is_among_best(self._score)
+        if self._due or among_best or self._must_save(engine):
+            self._save(engine)
+        self._score = None
 
-    def save(self, engine: Engine) -> Path:
+    def exception_raised(self, engine: Engine, exception: BaseException) -> None:
+        """Leave a checkpoint for inspection."""
+        trained = engine.state.iteration > 0 and isinstance(exception, Exception)
+        if self.when.on_error and trained and not self._failed:
+            self._writing.wait()
+            weights, state = self.contents.gather(engine)
+            error = f"{type(exception).__name__}: {exception}"
+            self._write(weights, state, replace(self._manifest(engine), exact=False, error=error))
+
+    def closed(self, engine: Engine) -> None:
+        """Wait for what is being written."""
+        self._writing.wait()
+        self._writing.check()
+
+    # ------------------------------------------------------------------ saving
+
+    def request(self) -> None:
+        """Have a save made at the next safe point. Any handler may call it."""
+        self._due = True
+
+    def save(
+        self,
+        engine: Engine,
+        *,
+        name: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        without: Collection[str] = (),
+    ) -> Path:
         """Save now. Call it where nothing is under way: before a run, after it, at SAFE_POINT.
+
+        Args:
+            engine: the engine that this is attached to.
+            name: of the checkpoint's directory; by default the iteration.
+            meta: what to note in the manifest besides.
+            without: what to leave out: ``"engine"``, ``"random"``, keys of others and handlers;
+                such a checkpoint is not exact, and no run goes on from it by itself.
 
         Returns:
             the checkpoint's directory.
 
         Raises:
+            OSError: if the disk does not take it; what was there before still is.
             RuntimeError: while averaged weights stand in the model; nothing is written then.
         """
-        state = {
-            "engine": engine.state_dict(),
-            "others": {key: other.state_dict() for key, other in self.others.items()},
-            "random": random.capture(),
-        }
-        manifest = Manifest(
-            run=self.run,
-            iteration=engine.state.iteration,
-            epoch=engine.state.epoch,
-            metrics=scalars_of(engine.state.metrics),
-            score=self._score,
+        self._writing.wait()
+        weights, state = self.contents.gather(engine, without)
+        manifest = replace(
+            self._manifest(engine),
+            meta=dict(meta or {}),
+            exact=not without,
+            left_out=tuple(without),
         )
-        path = self.store.save(self.model, state, manifest)
-        self._due, self._score = False, None
-        self.store.prune(self.run, last=self.last, best=self.best)
+        path = self._write(weights, state, manifest, name)
+        if manifest.exact:
+            self._note(manifest)
         return path
 
+    def save_weights(self, engine: Engine, **options: Any) -> Path:
+        """Save the weights alone; see :meth:`save` for the options."""
+        return self.save(engine, without=self.contents.names(engine), **options)
+
+    # ------------------------------------------------------------------ going on
+
     def resume(
-        self, engine: Engine, which: Literal["last", "best"] | str | Path = "last"
+        self,
+        engine: Engine,
+        which: Which = "last",
+        *,
+        without: Collection[str] = (),
+        digests: bool = True,
     ) -> Path | None:
         """Go on from a checkpoint: the next ``run()`` continues where it was taken.
 
-        Call it when everything is attached. Checkpoints that are not whole are passed over.
+        Call it when everything is attached. Checkpoints that are not as they were written are
+        passed over with a warning, and those that are not exact in silence, unless they are asked
+        for by name. What differs from the machine that wrote it is warned about.
 
         Args:
             engine: the engine that this is attached to.
-            which: the one that was saved last, the best of the same run, or the path or name of
-                one.
+            which: ``True`` or ``"last"``: the one that was saved last; ``"best"``: the best of the
+                same run; or a path: of a checkpoint, or of a directory with the checkpoints of one
+                run or several somewhere below, of which the last is taken; or a name here.
+            without: what to leave as it is: ``"random"``, keys of others and handlers.
+            digests: whether all files are read to compare their digests, and not their sizes only.
 
         Returns:
             the checkpoint's directory; ``None`` if there is none, and then nothing was changed.
 
         Raises:
-            StateError: if the checkpoint does not fit what is there.
+            StateError: if the checkpoint does not fit what is there, or one that was named is not
+                there or broken.
         """
-        path = self._find(which, runs=None)
+        self.contents.check_names(engine, without)
+        path = find(self.store, which, digests=digests)
         if path is None:
             return None
-        manifest, state = self.store.manifest(path), self.store.load_state(path)
-        given, saved = sorted(self.others), sorted(state["others"])
-        if given != saved:
-            raise StateError(f"{path} holds {saved} besides model and engine, not {given}.")
+        manifest, state = self.store.manifest(path), self.store.load_state(path, digests=False)
+        without = {*without, *manifest.left_out}
+        state.setdefault("metrics", manifest.metrics)
+        self.contents.check_others(state, without)
         self.store.load_weights(path, self.model)
-        engine.load_state_dict(state["engine"])
-        for key, other in self.others.items():
-            other.load_state_dict(state["others"][key])
-        engine.state.metrics.update(manifest.metrics)
-        engine.source.preserving = random.preserved
-        random.restore(state["random"])
+        self.contents.give_back(engine, state, without)
+        _logger.info("the run goes on from %s; its checkpoints go to %s", path, self.store)
+        self._tell(path, manifest)
         self.run = manifest.run
+        scores = (one.score for _, one in self.store if one.run == self.run and one.exact)
+        self._best = sorted((score for score in scores if score is not None), reverse=True)
         return path
 
-    def load_weights(self, which: Literal["last", "best"] | str | Path = "best") -> Manifest:
+    def load_weights(self, which: Which = "best") -> Manifest:
         """Load the weights of a checkpoint of this run into the model, and nothing else.
 
         Returns:
@@ -179,34 +279,120 @@ class Checkpoint(Handler):
         Raises:
             StateError: if there is no such checkpoint.
         """
-        path = self._find(which, runs=self.run)
+        path = find(self.store, which, run=self.run, digests=True)
         if path is None:
-            raise StateError(f"this run has no {which} checkpoint in {self.store.directory}.")
+            raise StateError(f"this run has no {which} checkpoint in {self.store}.")
         self.store.load_weights(path, self.model)
         return self.store.manifest(path)
 
-    def _find(self, which: str | Path, runs: str | None) -> Path | None:
-        """The last checkpoint, the best one of its run, or the one of a name."""
-        if which not in ("last", "best"):
-            return Path(which) if Path(which).exists() else self.store.directory / which
-        found = [pair for pair in self.store if runs in (None, pair[1].run)]
-        if not found or which == "last":
-            return found[-1][0] if found else None
-        run = found[-1][1].run
-        scored = [(m.score, path) for path, m in found if m.run == run and m.score is not None]
-        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+    # ------------------------------------------------------------------ parts of these
 
     def _mark(self, engine: Engine) -> None:
         self._due = True
-        if self.metric is None:
+        if self.metric is None or self.metric in engine.state.measured:
             return
         metrics = scalars_of(engine.state.metrics)
-        if not metrics:  # before the first evaluation
-            return
-        if self.metric not in metrics:
+        if self.metric in metrics:  # which somebody set by hand
+            self._score = self._as_score(metrics[self.metric])
+        elif metrics and (engine.state.measured or not _is_evaluated(engine)):
             raise KeyError(
                 f"the best checkpoint goes by metric {self.metric!r}, but there are only "
                 f"{', '.join(map(repr, metrics))}.{nearest(self.metric, metrics)}"
             )
-        score = self.sign * metrics[self.metric]
-        self._score = None if math.isnan(score) else score
+
+    def _measured(self, engine: Engine) -> float | None:
+        """The score that an evaluation has found for the weights as they are now."""
+        state = engine.state
+        if self.metric is None or state.measured.get(self.metric) != state.iteration:
+            return None
+        value = scalars_of({self.metric: state.metrics.get(self.metric)}).get(self.metric)
+        return None if value is None else self._as_score(value)
+
+    def _as_score(self, value: float) -> float | None:
+        return None if math.isnan(value) else self.sign * value
+
+    def _is_among_best(self, score: float) -> bool:
+        return len(self._best) < self.best or score > self._best[self.best - 1]
+
+    def _must_save(self, engine: Engine) -> bool:
+        when, state = self.when, engine.state
+        late = when.minutes is not None and time.monotonic() - self._since >= 60 * when.minutes
+        return state.reason == Reason.SIGNALLED or late or (when.at_end and _ends(engine))
+
+    def _save(self, engine: Engine) -> None:
+        if not self.background:
+            self.save(engine)
+            return
+        self._writing.wait()  # it may read the copy
+        self._writing.check()
+        weights, state = self._host.of(self.contents.gather(engine))
+        manifest = self._manifest(engine)
+        self._writing.start(partial(self._write, weights, state, manifest))
+        self._note(manifest)
+
+    def _note(self, manifest: Manifest) -> None:
+        """Take a save as made, or as good as made."""
+        self._due, self._since = False, time.monotonic()
+        if manifest.score is not None:
+            self._best = sorted([*self._best, manifest.score], reverse=True)[: self.best]
+
+    def _manifest(self, engine: Engine) -> Manifest:
+        state = engine.state
+        return Manifest(
+            run=self.run,
+            iteration=state.iteration,
+            epoch=state.epoch,
+            metrics=scalars_of(state.metrics),
+            score=self._score,
+            seed=random.current_seed() if state.seed is None else state.seed,
+            config=self.config,
+        )
+
+    def _write(
+        self,
+        weights: Mapping[str, torch.Tensor],
+        state: Mapping[str, Any],
+        manifest: Manifest,
+        name: str | None = None,
+    ) -> Path:
+        """Write a checkpoint, and then take away those that it makes needless."""
+        self._failed = True
+        path = self.store.save(weights, state, manifest, name=name)
+        self._failed = False
+        self.store.prune(self.run, last=self.last, best=self.best)
+        return path
+
+    @staticmethod
+    def _tell(path: Path, manifest: Manifest) -> None:
+        """Warn of what makes the promise of equal bits void."""
+        if not manifest.exact:
+            why = manifest.error or f"it was saved without {', '.join(manifest.left_out)}"
+            warnings.warn(f"{path} is not exact: {why}.", RuntimeWarning, stacklevel=3)
+        if different := differences(manifest):
+            warnings.warn(
+                f"the run goes on from {path}, but may not come to the same bits: "
+                f"{'; '.join(different)}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+
+def _store_at(where: str | Path | Store) -> Store:
+    if isinstance(where, str) and "://" in where:
+        from ..engine.checkpoints.remote import RemoteStore
+
+        remote: Store = RemoteStore(where)
+        return remote
+    return CheckpointStore(where) if isinstance(where, (str, Path)) else where
+
+
+def _is_evaluated(engine: Engine) -> bool:
+    """Whether an evaluation is still to come."""
+    return any(hasattr(handler, "evaluator") for handler in engine.handlers.values())
+
+
+def _ends(engine: Engine) -> bool:
+    """Whether this safe point is the last one of the run."""
+    following, state = engine.progress.next, engine.state
+    over = following is Next.EPOCH_STARTED and is_done(state)
+    return over or is_spent(state) or following is Next.TERMINATE

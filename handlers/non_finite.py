@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from ..engine.checkpoints.store import CheckpointStore
 from ..engine.engine import Engine
 from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
 from ..engine.scalars import SCALARS_LOGGED
-from ..engine.checkpoints.store import CheckpointStore
 
 __all__ = ["NonFiniteError", "StopOnNonFinite"]
 

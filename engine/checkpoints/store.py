@@ -8,224 +8,201 @@ put in place by one rename; nothing is taken away before that.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import platform
 import re
 import shutil
 import warnings
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_model, save_model
+from torch import Tensor
 
 from ..errors import StateError
-from ..step.compiling import own_name
+from .durable import DurableFile, make_directory, make_durable
+from .manifest import Manifest
+from .parts import part, remove, sweep
+from .plain import check_plain, compact
+from .tensor_file import WeightsReport, load_tensors, read_tensors, write_tensors
 
-__all__ = ["CheckpointStore", "Manifest", "lend", "read_weights", "take_back", "write_weights"]
+__all__ = ["CheckpointStore", "Store", "check_plain"]
 
-_FORMAT = 1
-_PRIMITIVES = (bool, int, float, complex, str, bytes, torch.dtype, torch.device)
-_PART = re.compile(r"\.\d{8,}(?:-\d+)?\.(\d+)\.part")  # what is being written, and by whom
 _MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
-_LOAN = "_footplate_loan"
 
 
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+class Store(Protocol):
+    """Where checkpoints are; :class:`CheckpointStore` says what each method does."""
 
+    def save(
+        self,
+        weights: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        manifest: Manifest,
+        *,
+        name: str | None = None,
+    ) -> Path:
+        """Write a checkpoint that appears whole or not at all."""
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a checkpoint says of itself.
+    def load_state(self, path: Path, *, digests: bool = True) -> dict[str, Any]:
+        """Read what is not weights."""
 
-    Attributes:
-        run: the identity of the run that wrote it; a run takes away no other's.
-        iteration, epoch: where the run stood.
-        number: how many were saved in the directory before it; clocks may be set back.
-        metrics: its scalar metrics then.
-        score: the value that checkpoints are compared by, more being better; ``None`` for none.
-        files: size in bytes and SHA-256 digest, by file name.
-        versions: of Python and torch.
-        format: of the directory.
-    """
+    def load_weights(
+        self, path: Path, model: torch.nn.Module, strict: bool = True
+    ) -> WeightsReport:
+        """Read weights into a model."""
 
-    run: str
-    iteration: int
-    epoch: int
-    number: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    score: float | None = None
-    files: dict[str, tuple[int, str]] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=_versions)
-    format: int = _FORMAT
+    def verify(self, path: Path, *, digests: bool) -> Manifest:
+        """Refuse a checkpoint that is not as it was written."""
 
+    def manifest(self, path: Path) -> Manifest:
+        """What a checkpoint says of itself."""
 
-class _Weights:
-    """The state of a model under its own names, even where ``torch.compile`` wrapped some of it."""
+    def __iter__(self) -> Iterator[tuple[Path, Manifest]]:
+        """The whole checkpoints, from the first to the last that was saved."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._model = model
-        self._given = {own_name(name): name for name in model.state_dict()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {own_name(name): value for name, value in self._model.state_dict().items()}
-
-    def load_state_dict(
-        self, state: Mapping[str, Any], strict: bool = True
-    ) -> tuple[list[str], list[str]]:
-        given = {self._given.get(name, name): value for name, value in state.items()}
-        missing, unexpected = self._model.load_state_dict(given, strict=strict)
-        return list(map(own_name, missing)), list(map(own_name, unexpected))
-
-
-def write_weights(model: torch.nn.Module, file: str | Path) -> None:
-    """Write the weights and buffers of a model as safetensors, shared tensors once.
-
-    They have the names of the model that is not compiled, so that other tools read them, and
-    compiled and eager models read each other's.
-    """
-    save_model(_Weights(model), str(file))  # type: ignore[arg-type]
-
-
-def read_weights(model: torch.nn.Module, file: str | Path) -> None:
-    """Read what :func:`write_weights` wrote into a model, compiled or not.
-
-    Raises:
-        RuntimeError: if names or shapes differ; some of the model may have been changed then.
-    """
-    load_model(_Weights(model), str(file))  # type: ignore[arg-type]
-
-
-class _Loan:
-    """The mark of a tensor that is lent; what is copied or unpickled of it is ``None``."""
-
-    def __init__(self, borrower: object) -> None:
-        self.borrower = borrower
-
-    def __reduce__(self) -> tuple[Any, tuple[()]]:
-        return type(None), ()
-
-
-def lend(tensors: Iterable[torch.Tensor], borrower: object) -> None:
-    """Mark parameters that hold other values for a while, such as an average.
-
-    The mark lies on the tensors, so that it is seen whichever way a model holds them. As long as
-    it is there, a :class:`CheckpointStore` neither saves nor loads a model that has one of them.
-    The first borrower's mark stays until :func:`take_back` is called with the same one.
-    """
-    for one in tensors:
-        if getattr(one, _LOAN, None) is None:
-            setattr(one, _LOAN, _Loan(borrower))
-
-
-def take_back(tensors: Iterable[torch.Tensor], borrower: object) -> None:
-    """Take the mark of :func:`lend` away, where it is this borrower's."""
-    for one in tensors:
-        loan = getattr(one, _LOAN, None)
-        if loan is not None and loan.borrower is borrower:
-            delattr(one, _LOAN)
-
-
-def _refuse_lent(model: torch.nn.Module, doing: str) -> None:
-    for name, one in model.named_parameters():
-        if getattr(one, _LOAN, None) is not None:
-            raise RuntimeError(
-                f"{name!r} of the model holds an averaged weight in place of the trained one, so "
-                f"the model can't be {doing}; leave applied(), or let the evaluator's run end, "
-                f"before. If neither goes on, call restore() of what averages."
-            )
+    def prune(self, run: str, *, last: int, best: int, spare: Collection[Path] = ()) -> None:
+        """Take away a run's checkpoints, but for some."""
 
 
 class CheckpointStore:
-    """The checkpoints in one directory of the local disk.
+    """The checkpoints in one directory of a disk, which other runs and hosts may share.
 
     Args:
         directory: where they are; made with the first of them.
 
     Example:
         >>> import tempfile
-        >>> store = CheckpointStore(tempfile.mkdtemp())
-        >>> model = torch.nn.Linear(2, 1)
-        >>> path = store.save(model, {"step": 3}, Manifest(run="r", iteration=3, epoch=1))
+        >>> from footplate.engine.checkpoints.tensor_file import weights_of
+        >>> store, model = CheckpointStore(tempfile.mkdtemp()), torch.nn.Linear(2, 1)
+        >>> manifest = Manifest(run="r", iteration=3, epoch=1)
+        >>> path = store.save(weights_of(model), {"step": 3}, manifest)
         >>> path.name, sorted(file.name for file in path.iterdir())
         ('00000003', ['manifest.json', 'model.safetensors', 'state.pt'])
         >>> store.load_state(path)
         {'step': 3}
-        >>> store.load_weights(path, model)
+        >>> bool(store.load_weights(path, model))
+        False
     """
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
 
-    def save(self, model: torch.nn.Module, state: Mapping[str, Any], manifest: Manifest) -> Path:
+    def save(
+        self,
+        weights: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        manifest: Manifest,
+        *,
+        name: str | None = None,
+    ) -> Path:
         """Write a checkpoint. It is durable when this returns, and leaves no trace if it fails.
 
         Args:
-            model: whose weights and buffers are saved; shared tensors once.
+            weights: the weights by name, as :func:`~.tensor_file.weights_of` gives them.
             state: all else, in tensors and primitives.
-            manifest: what to say of it; the files are filled in.
+            manifest: what to say of it; number and files are filled in.
+            name: of its directory; by default the iteration in eight digits, and behind them
+                ``-inexact`` where it is that. A name that is taken gets ``-2``, ``-3``, ….
 
         Returns:
             the checkpoint's directory.
 
         Raises:
-            OSError: if the disk does not take it.
-            TypeError: if the state holds anything but tensors and primitives.
-            RuntimeError: while the parameters of the model are lent to averaged weights.
+            OSError: if the disk does not take it, naming the file.
+            TypeError: if the state holds anything but tensors and primitives, or the weights what
+                a file of weights has no place for.
+            ValueError: for a name that is no plain file name.
         """
-        _refuse_lent(model, "saved")
-        _check_plain(state, "state")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-        number = 1 + max((known.number for _, known in self), default=-1)
-        beside = self._beside(f"{manifest.iteration:08d}")
+        name = _default_name(manifest) if name is None else _checked_name(name)
+        check_plain(state, "state")
         try:
-            beside.mkdir()
-            write_weights(model, beside / _MODEL)
-            torch.save(dict(state), beside / _STATE)
-            files = {name: _measure(beside / name) for name in (_MODEL, _STATE)}
-            said = json.dumps(asdict(replace(manifest, number=number, files=files)), indent=2)
-            (beside / _MANIFEST).write_text(said)
-            for path in (*beside.iterdir(), beside):
-                _make_durable(path)
-            place = self._put(beside, manifest.iteration)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
+            make_directory(self.directory)
+            sweep(self.directory, manifest.run)
+            with part(self.directory / name, manifest.run) as beside:
+                beside.mkdir()
+                return self._made(beside, name, weights, state, manifest)
+        except OSError as error:
+            error.add_note(f"raised while checkpoint {name!r} was saved in {self.directory}")
             raise
-        _make_durable(self.directory)
-        return place
 
-    def load_state(self, path: Path) -> dict[str, Any]:
+    def load_state(self, path: Path, *, digests: bool = True) -> dict[str, Any]:
         """Read the state of a checkpoint. Nothing in its files can run code.
+
+        Args:
+            path: the checkpoint's directory.
+            digests: whether to compare the digests of all files; their sizes are anyway.
 
         Raises:
             StateError: if a file is not as it was written.
         """
-        for name, (_, digest) in self.manifest(path).files.items():
-            if _measure(path / name)[1] != digest:
-                raise StateError(f"{path / name} is not as it was written: its digest differs.")
-        state: dict[str, Any] = torch.load(path / _STATE, weights_only=True, map_location="cpu")
+        self.verify(path, digests=digests)
+        file = path / _STATE
+        try:
+            state = torch.load(file, weights_only=True, map_location="cpu")
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever its bytes lead to
+            raise StateError(f"{file} can't be loaded: {_what_is_wrong(error)}.") from None
+        if not isinstance(state, dict):
+            raise StateError(f"{file} holds a {type(state).__name__} in place of a dict.")
         return state
 
-    def load_weights(self, path: Path, model: torch.nn.Module) -> None:
+    def load_weights(
+        self, path: Path, model: torch.nn.Module, strict: bool = True
+    ) -> WeightsReport:
         """Read the weights of a checkpoint into a model.
 
+        Args:
+            path: the checkpoint's directory.
+            model: the model.
+            strict: whether all names and shapes must match; else what does is loaded.
+
+        Returns:
+            what did not match.
+
         Raises:
-            StateError: if names or shapes differ; the model is as it was then.
+            StateError: if ``strict`` and names or shapes differ; the model is as it was then.
+                Also if the checkpoint is not whole.
             RuntimeError: while the parameters of the model are lent to averaged weights.
         """
-        _refuse_lent(model, "loaded")
-        before = {name: value.clone() for name, value in model.state_dict().items()}
+        self.verify(path, digests=False)
         try:
-            read_weights(model, path / _MODEL)
-        except RuntimeError as error:
-            model.load_state_dict(before)
-            raise StateError(f"{path} does not fit the model. {error}") from error
+            return load_tensors(model, read_tensors(path / _MODEL), strict)
+        except StateError as error:
+            raise StateError(f"{path}: {error}") from error
+
+    def verify(self, path: Path, *, digests: bool) -> Manifest:
+        """Compare a checkpoint's files to what its manifest says of them.
+
+        Args:
+            path: the checkpoint's directory.
+            digests: whether to compare their digests, too, for which all of them are read.
+
+        Returns:
+            its manifest.
+
+        Raises:
+            StateError: naming the file that is missing or not as it was written.
+        """
+        manifest = _read_manifest(path)
+        for name in (_MODEL, _STATE):
+            if name not in manifest.files:
+                raise StateError(f"{path / _MANIFEST} does not speak of {name}.")
+        try:
+            for name, (size, digest) in manifest.files.items():
+                file = path / name
+                found = file.stat().st_size
+                if found != size:
+                    raise StateError(f"{file} has {found} bytes in place of {size}.")
+                if digests and _digest(file) != digest:
+                    raise StateError(f"{file} is not as it was written: its digest differs.")
+        except OSError as error:
+            raise StateError(f"{path} is no whole checkpoint: {error}.") from error
+        return manifest
 
     def manifest(self, path: Path) -> Manifest:
         """Read the manifest of a checkpoint, and check the sizes of its files.
@@ -233,107 +210,160 @@ class CheckpointStore:
         Raises:
             StateError: if the checkpoint is not whole, or of another format.
         """
-        try:
-            manifest = Manifest(**json.loads((path / _MANIFEST).read_text()))
-            sizes = {name: (path / name).stat().st_size for name in manifest.files}
-        except (OSError, ValueError, TypeError) as error:
-            raise StateError(f"{path} is no whole checkpoint: {error}.") from error
-        if manifest.format != _FORMAT:
-            raise StateError(f"{path} has format {manifest.format}, and this reads {_FORMAT}.")
-        for name, (size, _) in manifest.files.items():
-            if sizes[name] != size:
-                raise StateError(f"{path / name} has {sizes[name]} bytes in place of {size}.")
-        return manifest
+        return self.verify(path, digests=False)
 
     def __iter__(self) -> Iterator[tuple[Path, Manifest]]:
         """The whole checkpoints of the directory, from the first to the last that was saved.
 
-        Others are passed over with a warning.
+        Those that are not whole are passed over with a warning, and what is none in silence.
         """
         found = []
-        for path in self.directory.glob("[0-9]*"):
+        for path in self._places():
             try:
                 found.append((path, self.manifest(path)))
             except StateError as error:
-                warnings.warn(f"passed over: {error}", RuntimeWarning, stacklevel=2)
-        yield from sorted(found, key=lambda pair: pair[1].number)
+                if path.is_dir():  # else somebody took it away meanwhile
+                    warnings.warn(f"passed over: {error}", RuntimeWarning, stacklevel=2)
+        yield from sorted(found, key=lambda pair: (pair[1].number, pair[0].name))
 
-    def prune(self, run: str, *, last: int, best: int) -> None:
+    def prune(self, run: str, *, last: int, best: int, spare: Collection[Path] = ()) -> None:
         """Take away this run's checkpoints, but for the last and the best.
+
+        Of those that are not exact, which count for neither, the latest is kept. One that can't
+        be taken away is warned about.
 
         Args:
             run: the run; checkpoints of others are not touched.
             last: how many of the latest to keep.
             best: how many of the best scores to keep, the earlier one of equals.
+            spare: what else to keep.
         """
         own = [(path, manifest) for path, manifest in self if manifest.run == run]
-        scored = [pair for pair in own if pair[1].score is not None]
-        scored.sort(key=lambda pair: -(pair[1].score or 0.0))
-        kept = {path for path, _ in (*own[max(len(own) - last, 0) :], *scored[:best])}
+        exact = [pair for pair in own if pair[1].exact]
+        scored = [(manifest.score, path) for path, manifest in exact if manifest.score is not None]
+        scored.sort(key=lambda pair: -pair[0])
+        kept = {path for path, _ in exact[max(len(exact) - last, 0) :]}
+        kept |= {path for _, path in scored[:best]}
+        kept.update([path for path, manifest in own if not manifest.exact][-1:])
+        spared = {path.resolve() for path in spare}
         for path, _ in own:
-            if path not in kept:
-                beside = self._beside(path.name)
-                path.rename(beside)  # a kill in the midst of it leaves nothing that looks whole
-                shutil.rmtree(beside)
+            if path not in kept and path.resolve() not in spared:
+                self._take_away(path, run)
 
-    def _put(self, beside: Path, iteration: int) -> Path:
+    def _places(self) -> list[Path]:
+        """The directories that look like checkpoints; links to them are somebody else's."""
+        try:
+            entries = [path for path in self.directory.iterdir() if not path.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        return [path for path in entries if _looks_like_one(path) and not path.is_symlink()]
+
+    def _next_number(self) -> int:
+        numbers = [-1]
+        for path in self._places():
+            with suppress(StateError):
+                numbers.append(_read_manifest(path).number)
+        return 1 + max(numbers)
+
+    def _made(
+        self,
+        beside: Path,
+        name: str,
+        weights: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        manifest: Manifest,
+    ) -> Path:
+        """Fill a directory, and put it in its place; or take it away if anything fails."""
+        place = None
+        try:
+            files = dict([_write_weights(beside, weights), _write_state(beside, state)])
+            said = replace(manifest, number=self._next_number(), files=files)
+            with DurableFile(beside / _MANIFEST) as file:
+                file.write(said.to_json().encode())
+            make_durable(beside)
+            place = self._put(beside, self.directory / name)
+            make_durable(self.directory)
+        except BaseException:
+            with suppress(OSError):
+                if place is not None:
+                    place.rename(beside)
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        return place
+
+    def _put(self, beside: Path, place: Path) -> Path:
         """Rename to a name of its own: a run that was resumed may be here for the second time."""
-        place, number = self.directory / f"{iteration:08d}", 1
+        base, number = place.name, 1
         while True:
             try:
-                return beside.rename(place)
+                if not os.path.lexists(place):  # else an empty directory would be replaced
+                    beside.rename(place)
+                    break
             except OSError:
-                if not place.exists():
+                if not os.path.lexists(place):
                     raise
             number += 1
-            place = self.directory / f"{iteration:08d}-{number}"
+            place = place.with_name(f"{base}-{number}")
+        return place
 
-    def _beside(self, name: str) -> Path:
-        return self.directory / f".{name}.{os.getpid()}.part"
+    def _take_away(self, path: Path, run: str) -> None:
+        """First by name: a kill in the midst of it leaves nothing that looks whole."""
+        try:
+            with part(path, run) as beside:
+                path.rename(beside)
+                remove(beside)
+        except (FileNotFoundError, FileExistsError):
+            pass  # somebody else did so, or is about to
+        except OSError as error:
+            warnings.warn(f"{path} can't be taken away: {error}.", RuntimeWarning, stacklevel=3)
 
-    def _sweep(self) -> None:
-        """Take away what killed processes left, and this one where a save failed."""
-        for path in self.directory.glob(".*.part"):
-            ours = _PART.fullmatch(path.name)
-            if ours and (int(ours[1]) == os.getpid() or not _is_alive(int(ours[1]))):
-                shutil.rmtree(path, ignore_errors=True)
+
+def _default_name(manifest: Manifest) -> str:
+    return f"{manifest.iteration:08d}{'' if manifest.exact else '-inexact'}"
 
 
-def _check_plain(value: object, where: str) -> None:
-    """Refuse what could be saved, but not be loaded without running code."""
-    if isinstance(value, Mapping) and type(value) in (dict, OrderedDict, Counter):
-        for key, one in value.items():
-            _check_plain(key, f"a key of {where}")
-            _check_plain(one, f"{where}[{key!r}]")
-    elif type(value) in (list, tuple, set, torch.Size):
-        for number, one in enumerate(value):  # type: ignore[arg-type]
-            _check_plain(one, f"{where}[{number}]")
-    elif not (value is None or isinstance(value, torch.Tensor) or type(value) in _PRIMITIVES):
-        raise TypeError(
-            f"{where} is a {type(value).__module__}.{type(value).__qualname__}; a checkpoint "
-            f"holds tensors and primitives only, so convert it in state_dict()."
+def _checked_name(name: str) -> str:
+    if name.startswith(".") or Path(name).name != name or not name:
+        raise ValueError(
+            f"a checkpoint's name is a plain file name that does not begin with a dot, given "
+            f"{name!r}."
         )
+    return name
 
 
-def _is_alive(pid: int) -> bool:
+def _looks_like_one(path: Path) -> bool:
+    return any(os.path.lexists(path / file) for file in (_MANIFEST, _MODEL, _STATE))
+
+
+def _write_weights(directory: Path, weights: Mapping[str, Tensor]) -> tuple[str, tuple[int, str]]:
+    with DurableFile(directory / _MODEL) as file:
+        write_tensors(file, weights)
+    return _MODEL, (file.size, file.digest)
+
+
+def _write_state(directory: Path, state: Mapping[str, Any]) -> tuple[str, tuple[int, str]]:
+    with DurableFile(directory / _STATE) as file:
+        torch.save(compact(dict(state)), file)  # type: ignore[arg-type]  # all that it calls
+    return _STATE, (file.size, file.digest)
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """In short: torch goes on to say how to run what the file holds."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if isinstance(error, UnpicklingError) and found:
+        return f"it holds {found[1]}, which is neither a tensor nor a primitive"
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def _read_manifest(path: Path) -> Manifest:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return Manifest.from_json((path / _MANIFEST).read_bytes())
+    except OSError as error:
+        raise StateError(f"{path} is no whole checkpoint: {error}.") from error
+    except StateError as error:
+        raise StateError(f"{path / _MANIFEST} is not as it was written: {error}") from error
 
 
-def _measure(path: Path) -> tuple[int, str]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return path.stat().st_size, digest
-
-
-def _make_durable(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..checkpoints.loans import lend, take_back
+from ..checkpoints.tensor_file import write_weights
 from ..engine import Engine
 from ..errors import StateError, nearest
 from ..events import Events
@@ -19,7 +21,6 @@ from ..handler import Handler
 from ..priority import Priority
 from ..random import preserved
 from ..state import Next
-from ..checkpoints.store import lend, take_back, write_weights
 from .batch_norm import estimate, modes_kept
 from .compiling import own_name, uncompiled
 from .model_tensors import ModelTensors

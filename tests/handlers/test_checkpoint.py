@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from footplate import Engine, Events
+from footplate.engine.checkpoints.store import CheckpointStore
+from footplate.engine.checkpoints.when import When
 from footplate.engine.errors import StateError
+from footplate.engine.handler import Handler
+from footplate.engine.random import seed_all
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.early_stopping import EarlyStopping
+from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.sampler_seed import SamplerSeed
 
 
@@ -127,8 +136,10 @@ def test_a_flipped_bit_is_found(tmp_path):
     path.write_bytes(content)
     other = Run(tmp_path)
     before = other.weights()
+    with pytest.warns(RuntimeWarning, match="digest differs"):
+        assert other.checkpoint.resume(other.trainer) is None
     with pytest.raises(StateError, match="digest differs"):
-        other.checkpoint.resume(other.trainer)
+        other.checkpoint.resume(other.trainer, "00000005")
     assert same(other.weights(), before)
 
 
@@ -153,9 +164,10 @@ def test_a_pickle_in_place_of_the_state_runs_nothing(tmp_path):
     folder = tmp_path / "run" / "00000005"
     torch.save(Malicious(), folder / "state.pt")
     manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["files"]["state.pt"]
+    content = (folder / "state.pt").read_bytes()
+    manifest["files"]["state.pt"] = [len(content), hashlib.sha256(content).hexdigest()]
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(Exception, match="weights_only"):
+    with pytest.raises(StateError, match=r"holds posix.mkdir, which is neither a tensor"):
         run.checkpoint.resume(run.trainer)
     assert not canary.exists()
 
@@ -164,9 +176,9 @@ def test_a_checkpoint_for_other_things_is_refused_before_anything_is_loaded(tmp_
     run = Run(tmp_path)
     run.trainer.run(run.data)
     other = Run(tmp_path)
-    other.checkpoint.others["scaler"] = other.optimizer
+    other.checkpoint.contents.others["scaler"] = other.optimizer
     before = other.weights()
-    with pytest.raises(StateError, match=r"\['optimizer'\].*not \['optimizer', 'scaler'\]"):
+    with pytest.raises(StateError, match=r"holds 'optimizer' besides .* has 'optimizer', 'scaler'"):
         other.checkpoint.resume(other.trainer)
     assert same(other.weights(), before)
 
@@ -202,7 +214,7 @@ def test_after_the_best_was_resumed_the_new_branch_is_what_is_last(tmp_path):
     second.trainer.on(Events.ITERATION_STARTED(once=17))(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         second.trainer.run(second.data)
-    assert names(tmp_path) == ["00000010", "00000015"]
+    assert names(tmp_path) == ["00000010", "00000015", "00000017-inexact"]
     third = Run(tmp_path)
     assert third.checkpoint.resume(third.trainer).name == "00000015"
 
@@ -225,11 +237,11 @@ def test_a_checkpoint_can_be_named(tmp_path):
 def test_another_model_is_refused_and_nothing_is_changed(tmp_path):
     run, other = Run(tmp_path), Run(tmp_path)
     run.trainer.run(run.data)
-    other.checkpoint.model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(3, 1))
-    before = [value.clone() for value in other.checkpoint.model.state_dict().values()]
-    with pytest.raises(StateError, match="does not fit the model"):
+    other.checkpoint.contents.model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(3, 1))
+    before = [value.clone() for value in other.checkpoint.contents.model.state_dict().values()]
+    with pytest.raises(StateError, match="do not fit"):
         other.checkpoint.resume(other.trainer)
-    assert same(list(other.checkpoint.model.state_dict().values()), before)
+    assert same(list(other.checkpoint.contents.model.state_dict().values()), before)
     assert other.trainer.state.iteration == 0
 
 
@@ -254,6 +266,292 @@ def test_random_numbers_go_on_in_the_midst_of_a_loader(tmp_path, cut):
     assert same(second.weights(), whole.weights())
 
 
+@pytest.mark.covers("G1")
+def test_it_saves_so_often_by_the_clock(tmp_path):
+    run = Run(tmp_path, when=When(None, minutes=0.3 / 60, at_end=False), last=99)
+    run.trainer.on(Events.ITERATION_COMPLETED(once=7))(lambda: time.sleep(0.31))
+    run.trainer.on(Events.ITERATION_COMPLETED(once=9))(lambda: time.sleep(0.31))
+    run.trainer.run(run.data, max_epochs=3)
+    assert names(tmp_path) == ["00000007", "00000009"]
+
+
+@pytest.mark.covers("G1")
+@pytest.mark.parametrize(
+    ("limits", "end"),
+    [({"max_epochs": 3}, "00000015"), ({"max_iters": 7}, "00000007"), ({}, "00000005")],
+)
+def test_it_saves_at_the_end(tmp_path, limits, end):
+    run = Run(tmp_path, when=Events.EPOCH_COMPLETED(every=2), last=9)
+    run.trainer.run(run.data, **limits)
+    assert names(tmp_path)[-1] == end
+
+
+def test_it_saves_where_a_handler_ends_the_run(tmp_path):
+    run = Run(tmp_path, when=When(None))
+    run.trainer.on(Events.ITERATION_COMPLETED(once=7))(run.trainer.terminate)
+    run.trainer.run(run.data, max_epochs=3)
+    assert names(tmp_path) == ["00000007"]
+
+
+def test_a_handler_can_request_a_save(tmp_path):
+    run = Run(tmp_path, when=When(None, at_end=False))
+    run.trainer.on(Events.ITERATION_COMPLETED(once=7))(run.checkpoint.request)
+    run.trainer.run(run.data, max_epochs=3)
+    assert names(tmp_path) == ["00000007"]
+
+
+@pytest.mark.covers("G1")
+def test_an_error_leaves_a_checkpoint_that_nobody_goes_on_from_by_itself(tmp_path):
+    run = Run(tmp_path, last=1)
+    run.trainer.on(Events.ITERATION_STARTED(once=8))(lambda: 1 / 0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            run.trainer.run(run.data, max_epochs=3)
+        run.trainer.state.max_epochs = None
+    assert names(tmp_path) == ["00000005-2", "00000008-inexact-2"]  # of several the latest
+    manifest = run.checkpoint.store.manifest(tmp_path / "00000008-inexact-2")
+    assert (manifest.exact, manifest.error) == (False, "ZeroDivisionError: division by zero")
+    other = Run(tmp_path)
+    assert other.checkpoint.resume(other.trainer, True).name == "00000005-2"
+    with pytest.warns(RuntimeWarning, match="is not exact: ZeroDivisionError: division by zero"):
+        other.checkpoint.resume(other.trainer, "00000008-inexact-2")
+
+
+def test_an_error_leaves_none_where_that_is_not_wanted(tmp_path):
+    run = Run(tmp_path, when=When(on_error=False))
+    run.trainer.on(Events.ITERATION_STARTED(once=8))(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.trainer.run(run.data, max_epochs=3)
+    assert names(tmp_path) == ["00000005"]
+
+
+class Evaluated(Run):
+    """Its scores are measured by an evaluator, now and then."""
+
+    def __init__(self, folder: Path, scores: dict[int, float], every: int, **options) -> None:
+        super().__init__(folder, metric="val_score", **options)
+        self.scores = scores
+        evaluator = Engine(self.score, name="val")
+        self.trainer.attach(
+            Evaluation(evaluator, [0], when=Events.ITERATION_COMPLETED(every=every))
+        )
+
+    def measure(self, engine: Engine) -> None:
+        engine.state.metrics["loss"] = 1.0
+
+    def score(self, engine: Engine, batch: int) -> None:
+        engine.state.metrics["score"] = self.scores[self.trainer.state.iteration]
+
+
+@pytest.mark.covers("G1")
+def test_the_best_is_saved_where_it_is_measured(tmp_path):
+    scores = {2: 0.2, 4: 0.9, 6: 0.3, 8: 0.9, 10: 0.1}
+    run = Evaluated(tmp_path, scores, every=2, best=2)
+    run.trainer.run(run.data, max_epochs=2)
+    assert names(tmp_path) == ["00000004", "00000008", "00000010"]
+    assert run.checkpoint.load_weights("best").iteration == 4
+    assert run.checkpoint.store.manifest(tmp_path / "00000008").score == 0.9
+
+
+def test_a_score_of_other_weights_is_none_of_a_checkpoint(tmp_path):
+    run = Evaluated(tmp_path, {3: 0.9, 6: 0.1, 9: 0.5}, every=3, best=1, last=9)
+    run.trainer.run(run.data, max_epochs=2)
+    found = {path.name: manifest.score for path, manifest in run.checkpoint.store}
+    assert found == {"00000003": 0.9, "00000005": None, "00000010": None}
+
+
+def test_the_best_so_far_is_known_to_a_resumed_run(tmp_path):
+    first = Evaluated(tmp_path, {2: 0.9, 4: 0.1}, every=2, best=1)
+    first.trainer.run(first.data, max_epochs=1)
+    second = Evaluated(tmp_path, {6: 0.5, 8: 0.95, 10: 0.2}, every=2, best=1)
+    second.checkpoint.resume(second.trainer)
+    second.trainer.run(second.data, max_epochs=2)
+    assert names(tmp_path) == ["00000008", "00000010"]
+
+
+@pytest.mark.covers("G1")
+def test_what_is_saved_and_what_is_gone_on_with_can_be_chosen(tmp_path):
+    run = Run(tmp_path / "full")
+    run.trainer.run(run.data, max_epochs=2)
+    meta = {"note": "for a friend"}
+    path = run.checkpoint.save(run.trainer, name="mine", meta=meta, without=["optimizer"])
+    manifest = run.checkpoint.store.manifest(path)
+    assert (path.name, manifest.meta, manifest.exact) == ("mine", meta, False)
+    assert manifest.left_out == ("optimizer",)
+
+    other = Run(tmp_path / "full")
+    assert other.checkpoint.resume(other.trainer, without=["optimizer"]).name == "00000010"
+    assert not other.optimizer.state
+    assert same(other.weights(), run.weights())
+    assert other.trainer.state.iteration == 10
+    another = Run(tmp_path / "full")
+    with pytest.warns(RuntimeWarning, match="not exact: it was saved without optimizer"):
+        another.checkpoint.resume(another.trainer, "mine")
+    assert not another.optimizer.state
+    with pytest.raises(ValueError, match="Did you mean 'optimizer'"):
+        run.checkpoint.save(run.trainer, without=["optimiser"])
+    with pytest.raises(TypeError, match="given the string 'optimizer'"):
+        run.checkpoint.resume(run.trainer, without="optimizer")
+
+
+def test_a_handler_can_be_left_out(tmp_path):
+    run = Run(tmp_path)
+    run.trainer.attach(EarlyStopping("score", patience=9))
+    run.trainer.run(run.data, max_epochs=2)
+    other = Run(tmp_path)
+    stopping = other.trainer.attach(EarlyStopping("score", patience=9))
+    other.checkpoint.resume(other.trainer, without=["early_stopping"])
+    assert stopping.best is None
+    third = Run(tmp_path)
+    with pytest.raises(StateError, match="no handler for 'early_stopping'"):
+        third.checkpoint.resume(third.trainer)
+
+
+@pytest.mark.covers("G1")
+def test_the_weights_alone_can_be_saved(tmp_path):
+    run = Run(tmp_path)
+    run.trainer.run(run.data)
+    path = run.checkpoint.save_weights(run.trainer, name="weights")
+    other = Run(tmp_path)
+    with pytest.warns(RuntimeWarning, match="not exact: it was saved without engine, random"):
+        other.checkpoint.resume(other.trainer, path)
+    assert same(other.weights(), run.weights())
+    assert other.trainer.state.iteration == 0
+
+
+@pytest.mark.covers("G3")
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path):
+    whole = Run(tmp_path / "whole")
+    whole.trainer.run(whole.data, max_epochs=3)
+    first = Run(tmp_path / "cut", when=Events.ITERATION_COMPLETED, last=2, background=True)
+    first.trainer.on(Events.ITERATION_STARTED(once=9))(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        first.trainer.run(first.data, max_epochs=3)
+    second = Run(tmp_path / "cut", background=True)
+    assert second.checkpoint.resume(second.trainer).name == "00000008"
+    second.trainer.run(second.data)
+    assert same(second.weights(), whole.weights())
+    assert names(tmp_path / "cut")[-1] == "00000015"
+
+
+class Full:
+    """A store on a disk that is full from some save on."""
+
+    def __init__(self, folder: Path, good: int) -> None:
+        self.store, self.good = CheckpointStore(folder), good
+
+    def save(self, weights, state, manifest, *, name=None):
+        time.sleep(0.05)
+        if not self.good:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.good -= 1
+        return self.store.save(weights, state, manifest, name=name)
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+
+@pytest.mark.covers("G3")
+@pytest.mark.parametrize("when", [Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED])
+def test_an_error_in_the_background_is_raised_soon_and_at_the_latest_when_the_run_ends(
+    tmp_path, when
+):
+    run = Run(Full(tmp_path, good=1), when=when, background=True)
+    run.trainer.on(Events.ITERATION_COMPLETED)(lambda: time.sleep(0.1))
+    with pytest.raises(OSError, match="No space left") as caught:
+        run.trainer.run(run.data, max_epochs=2)
+    assert caught.value.errno == errno.ENOSPC
+    assert run.trainer.state.iteration in (3, 10)
+    assert names(tmp_path) in (["00000001"], ["00000005"])
+
+
+def test_no_second_save_is_tried_for_an_error_of_the_first(tmp_path):
+    run = Run(Full(tmp_path, good=1))
+    with pytest.raises(OSError, match="No space left") as caught:
+        run.trainer.run(run.data, max_epochs=2)
+    assert not any("besides" in note for note in caught.value.__notes__)
+    assert names(tmp_path) == ["00000005"]
+
+
+class Unplain(Handler):
+    def completed(self, engine):
+        raise AssertionError
+
+    def state_dict(self):
+        return {"best": [1, np.float64(0.5)]}
+
+    def load_state_dict(self, state):
+        raise AssertionError
+
+
+@pytest.mark.covers("G7")
+def test_a_state_that_could_not_be_loaded_is_refused_before_the_run(tmp_path):
+    run = Run(tmp_path)
+    run.trainer.attach(Unplain())
+    with pytest.raises(
+        TypeError, match=r"handler 'unplain': state\['best'\]\[1\] is a numpy.float64"
+    ):
+        run.trainer.run(run.data)
+    assert run.trainer.state.iteration == 0
+
+
+@pytest.mark.covers("H7")
+def test_seed_and_hyper_parameters_are_on_record(tmp_path):
+    run = Run(tmp_path, config={"lr": 0.1, "layers": (1, 2), "name": "mine"})
+    seed_all(11)
+    run.trainer.run(run.data)
+    manifest = run.checkpoint.store.manifest(tmp_path / "00000005")
+    assert manifest.seed == 11
+    assert manifest.config == {"lr": 0.1, "layers": [1, 2], "name": "mine"}
+    run.trainer.state.seed = 5
+    assert run.checkpoint.store.manifest(run.checkpoint.save(run.trainer)).seed == 5
+    with pytest.raises(TypeError, match="model"):
+        Run(tmp_path, config={"model": run.model})
+
+
+def test_what_differs_from_the_machine_that_wrote_it_is_warned_about(tmp_path):
+    run = Run(tmp_path)
+    run.trainer.run(run.data)
+    file = tmp_path / "00000005" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["machine"]["threads"] = 99
+    manifest["versions"]["torch"] = "1.0"
+    file.write_text(json.dumps(manifest))
+    other = Run(tmp_path)
+    with pytest.warns(RuntimeWarning, match=r"not come to the same bits: .*torch.*1\.0.*99"):
+        other.checkpoint.resume(other.trainer)
+
+
+@pytest.mark.covers("G6")
+def test_a_run_goes_on_from_the_last_of_all_runs_in_a_folder(tmp_path, caplog):
+    for number, name in enumerate(["first", "second"], 1):
+        run = Run(tmp_path / "work" / name / "checkpoints")
+        run.trainer.run(run.data, max_epochs=number)
+    other = Run(tmp_path / "work" / "third" / "checkpoints")
+    with caplog.at_level("INFO", "footplate.checkpoint"):
+        path = other.checkpoint.resume(other.trainer, tmp_path / "work")
+    assert path == tmp_path / "work" / "second" / "checkpoints" / "00000010"
+    assert f"goes on from {path}; its checkpoints go to" in caplog.text
+    other.trainer.run(other.data, max_epochs=3)
+    assert names(tmp_path / "work" / "third" / "checkpoints") == ["00000015"]
+    assert names(tmp_path / "work" / "second" / "checkpoints") == ["00000010"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"minutes": 0}, ValueError, "minutes is a finite number above 0, given 0"),
+        ({"minutes": float("inf")}, ValueError, "minutes is a finite number"),
+        ({"minutes": "3"}, TypeError, "minutes is a number or None, given '3'"),
+        ({"minutes": True}, TypeError, "minutes is a number or None, given True"),
+        ({"events": 3}, TypeError, "3"),
+    ],
+)
+def test_nonsense_of_when_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        When(**options)
+
+
 STOPPED = """
 import os, signal, sys
 from pathlib import Path
@@ -270,7 +568,8 @@ run.trainer.run(run.data, max_epochs=3)
 """
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.covers("I7")
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_process_leaves_what_the_next_one_needs(tmp_path, signum):
     whole = Run(tmp_path / "whole")
     whole.trainer.run(whole.data, max_epochs=3)

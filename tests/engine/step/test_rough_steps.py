@@ -48,6 +48,7 @@ class Unsized:
         return iter(self.data)
 
 
+@pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning")
 @pytest.mark.covers("C9")
 @pytest.mark.parametrize("stop", range(1, 6))
 def test_fp16_goes_on_in_an_open_window_that_is_flushed_at_once(stop):

@@ -1,0 +1,138 @@
+"""What a checkpoint of a run holds, and how a run takes it back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import random
+from ..engine import Engine
+from ..errors import StateError, nearest
+from ..serialization import is_plain, stateful
+from .plain import check_plain
+from .tensor_file import weights_of
+
+__all__ = ["Contents"]
+
+_ENGINE, _RANDOM = "engine", "random"
+
+
+class Contents:
+    """A model, an engine with its handlers, and whatever else makes a run.
+
+    Args:
+        model: whose weights are saved.
+        others: what else is saved, by name; each has ``state_dict()`` and ``load_state_dict()``.
+
+    Raises:
+        TypeError: for one that has not.
+    """
+
+    def __init__(self, model: torch.nn.Module, others: Mapping[str, Any] | None = None) -> None:
+        for key, other in (others or {}).items():
+            if not hasattr(other, "state_dict") or not hasattr(other, "load_state_dict"):
+                raise TypeError(f"{key!r} is a {type(other).__name__}, which has no state_dict().")
+        self.model = model
+        self.others = dict(others or {})
+
+    def names(self, engine: Engine) -> list[str]:
+        """What may be left out: ``engine``, ``random``, the others, and handlers by their keys."""
+        return [_ENGINE, _RANDOM, *self.others, *stateful(engine)]
+
+    def check(self, engine: Engine) -> None:
+        """Refuse, before a run begins, a state that could not be saved.
+
+        Raises:
+            TypeError: naming the handler, the place in its state, and the type.
+        """
+        for key, handler in stateful(engine).items():
+            check_plain(handler.state_dict(), f"the state of handler {key!r}: state")
+
+    def gather(
+        self, engine: Engine, without: Collection[str] = ()
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Take everything together: the weights by name, and the state of all else.
+
+        Raises:
+            ValueError: for a name in ``without`` that there is not.
+            RuntimeError: while the parameters of the model are lent to averaged weights.
+        """
+        self.check_names(engine, without)
+        weights = weights_of(self.model)
+        state: dict[str, Any] = {
+            _ENGINE: engine.state_dict(),
+            "others": {key: other.state_dict() for key, other in self.others.items()},
+            "metrics": {k: value for k, value in engine.state.metrics.items() if is_plain(value)},
+            _RANDOM: random.capture(),
+        }
+        handlers = state[_ENGINE]["footplate"]["handlers"]
+        for name in without:
+            for holder in (state["others"], handlers, state):
+                holder.pop(name, None)
+        return weights, state
+
+    def check_others(self, state: Mapping[str, Any], without: Collection[str] = ()) -> None:
+        """Refuse a state that holds others than there are.
+
+        Raises:
+            StateError: naming both sides.
+        """
+        saved = [key for key in state.get("others", {}) if key not in without]
+        given = [key for key in self.others if key not in without]
+        if sorted(saved) != sorted(given):
+            raise StateError(
+                f"the checkpoint holds {_told(saved)} besides model and engine, and the run has "
+                f"{_told(given)}; make the run as it was, or name in without= what it goes on "
+                f"without."
+            )
+
+    def give_back(
+        self, engine: Engine, state: Mapping[str, Any], without: Collection[str] = ()
+    ) -> None:
+        """Set engine, handlers, others and random numbers to a state; weights are no part of it.
+
+        Args:
+            engine: the engine.
+            state: what :meth:`gather` gave.
+            without: what stays as it is, because it is not wanted or was not saved.
+
+        Raises:
+            StateError: if the engine's state does not fit; it is as it was then.
+        """
+        if _ENGINE in state and _ENGINE not in without:
+            engine.load_state_dict(_completed(state[_ENGINE], engine, without))
+            engine.state.metrics.update(state.get("metrics", {}))
+        for key, other in self.others.items():
+            if key not in without:
+                other.load_state_dict(state["others"][key])
+        if _RANDOM in state and _RANDOM not in without:
+            random.restore(state[_RANDOM])
+
+    def check_names(self, engine: Engine, without: Collection[str]) -> None:
+        """Refuse names that nothing here has."""
+        if isinstance(without, str):
+            raise TypeError(f"without is a list of names, given the string {without!r}.")
+        names = self.names(engine)
+        for name in without:
+            if name not in names:
+                raise ValueError(
+                    f"{name!r} is nothing that could be left out; there are {_told(names)}."
+                    f"{nearest(name, names)}"
+                )
+
+
+def _completed(state: dict[str, Any], engine: Engine, without: Collection[str]) -> dict[str, Any]:
+    """An engine's state in which the handlers that are left out stand as they are."""
+    exact = state.get("footplate", {})
+    handlers = {key: one for key, one in exact.get("handlers", {}).items() if key not in without}
+    for key, handler in stateful(engine).items():
+        if key in without:
+            handlers[key] = handler.state_dict()
+    return {**state, "footplate": {**exact, "handlers": handlers}}
+
+
+def _told(names: Collection[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"
