@@ -124,6 +124,7 @@ class Checkpoint(Handler):
         self.last, self.best = last, best
         self.metric, self.sign = metric, 1.0 if mode == "max" else -1.0
         self.background = background
+        self._looks = background or best > 0 or self.when.minutes is not None  # at all safe points
         self.config = {} if config is None else hyper_parameters(config)
         self.run = uuid.uuid4().hex
         self._due = False
@@ -154,6 +155,12 @@ class Checkpoint(Handler):
 
     def safe_point(self, engine: Engine) -> None:
         """Save if that is due, or if a signal is about to stop the run."""
+        state = engine.state
+        asked = self._due or self._looks or state.reason is not None
+        if asked or engine.progress.next is not Next.ITERATION or is_spent(state):
+            self._decide(engine)
+
+    def _decide(self, engine: Engine) -> None:
         self._writing.check()
         self._score = self._measured(engine) if self._score is None else self._score
         among_best = self._score is not None and self._is_among_best(self._score)

@@ -1,0 +1,201 @@
+"""How data of any kind are taken up in the midst of a pass."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+
+from footplate import Engine, Events
+from footplate.engine.errors import DataError
+from footplate.engine.passes import Through, passes_over
+from footplate.engine.source import Source
+
+pytestmark = pytest.mark.covers("G5")
+
+
+class ByIndex:
+    """Has no ``__iter__``, and says what it loads."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.loaded = size, []
+
+    def __getitem__(self, index: int) -> int:
+        if index >= self.size:
+            raise IndexError
+        self.loaded.append(index)
+        return index * 10
+
+
+class Shuffling:
+    """Draws its order when a pass begins."""
+
+    def __iter__(self):
+        return iter(random.sample(range(50), 50))
+
+
+class Standing:
+    """Counts where it stands, and can be told."""
+
+    def __init__(self) -> None:
+        self.next, self.begun = 0, 0
+
+    def __iter__(self):
+        self.begun += 1
+        while self.next < 4:
+            self.next += 1
+            yield self.next - 1
+        self.next = 0
+
+    def state_dict(self):
+        return {"next": self.next}
+
+    def load_state_dict(self, state):
+        self.next = state["next"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[1, 2, 3, 4], (1, 2, 3, 4), range(1, 5), "abcd", b"abcd", dict.fromkeys(range(4))],
+    ids=lambda data: type(data).__name__,
+)
+def test_plain_containers_go_on_in_silence(data):
+    passes = passes_over(data)
+    assert list(passes.begin()) == list(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(passes.go_on(3)) == list(data)[3:]
+
+
+def test_a_tensor_goes_on_in_silence():
+    assert list(passes_over(torch.arange(5)).go_on(3)) == [3, 4]
+
+
+def test_data_by_index_load_nothing_for_nothing():
+    data = ByIndex(6)
+    assert list(passes_over(data).go_on(4)) == [40, 50]
+    assert data.loaded == [4, 5]
+
+
+def test_an_order_drawn_at_the_beginning_is_drawn_again_and_no_number_is_lost():
+    passes = passes_over(Shuffling())
+    random.seed(1)
+    order = list(passes.begin())
+    before = random.getstate()
+    with pytest.warns(RuntimeWarning, match="go on|goes on behind batch 7 of its data"):
+        assert list(passes.go_on(7)) == order[7:]
+    assert random.getstate() == before
+
+
+def test_a_warning_is_given_once_for_all_passes():
+    passes = passes_over(Shuffling())
+    passes.begin()
+    with pytest.warns(RuntimeWarning) as said:
+        assert [next(passes.go_on(3)), next(passes.go_on(4))]
+    assert len(said) == 1
+
+
+def test_nothing_is_said_where_nothing_is_skipped():
+    passes = passes_over(Shuffling())
+    passes.begin()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        next(passes.go_on(0))
+
+
+def test_too_few_data_are_refused():
+    with pytest.raises(DataError, match="behind batch 3 of its data, but these have only 2"):
+        passes_over([1, 2]).go_on(3)
+
+
+def test_data_with_a_state_are_asked_and_told():
+    data = Standing()
+    passes = passes_over(data)
+    walk = passes.begin()
+    assert [next(walk), next(walk)] == [0, 1]
+    saved = passes.state_dict()
+    other = passes_over(fresh := Standing())
+    other.load_state_dict(saved)
+    assert other.state_dict() == saved
+    assert list(other.go_on(2)) == [2, 3]
+    assert fresh.begun == 1
+
+
+def test_data_with_a_state_go_on_by_themselves_behind_an_error():
+    data = Standing()
+    passes = passes_over(data)
+    walk = passes.begin()
+    next(walk)
+    assert list(passes.go_on(1)) == [1, 2, 3]
+
+
+def test_data_with_a_state_that_nobody_saved_are_walked_to_their_place():
+    assert list(passes_over(Standing()).go_on(3)) == [3]
+
+
+def test_data_with_a_state_in_an_engine():
+    engine = Engine(lambda engine, batch: None)
+    engine.on(Events.SAFE_POINT(once=6))(engine.interrupt)
+    engine.run(Standing(), max_epochs=3)
+    resumed, seen = Engine(lambda engine, batch: seen.append(batch)), []
+    resumed.load_state_dict(engine.state_dict())
+    resumed.run(Standing())
+    assert seen == [2, 3, 0, 1, 2, 3]
+
+
+def test_what_goes_through_something_goes_on_there():
+    data = Through([1, 2, 3], lambda batches, position: (10 * one + position for one in batches))
+    assert list(data.begin()) == [10, 20, 30]
+    assert list(data.go_on(2)) == [32]
+
+
+def test_a_new_run_over_the_same_data_forgets_where_the_last_one_stood():
+    source = Source()
+    source.take(data := Shuffling())
+    assert source.state_dict()["kind"] == "WalkedAgain"
+    assert source.anew().state_dict() is None
+    assert source.anew().take(data) is not None
+
+
+WITHOUT_TORCH = """
+import random, sys
+from footplate.engine.engine import Engine
+from footplate.engine.events import Events
+
+class Shuffling:
+    def __iter__(self):
+        return iter(random.sample(range(8), 8))
+
+def run(state=None, stop=None):
+    seen = []
+    engine = Engine(lambda engine, batch: seen.append((batch, random.random())))
+    if state:
+        engine.load_state_dict(state)
+    if stop:
+        engine.add_event_handler(Events.SAFE_POINT(once=stop), lambda e: e.interrupt())
+    engine.run(Shuffling(), max_epochs=2, epoch_length=8)
+    return seen, engine.state_dict(), random.getstate()
+
+random.seed(3)
+whole = run()[0]
+random.seed(3)
+first, state, numbers = run(stop=5)
+random.seed(99)
+random.setstate(numbers)
+rest = run(state)[0]
+print(first + rest == whole, "torch" in sys.modules)
+"""
+
+
+def test_it_all_works_without_torch():
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT_TORCH],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.split() == ["True", "False"], process.stderr
