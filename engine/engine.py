@@ -11,8 +11,10 @@ from typing import Any
 
 from .beginning import begin, check_data
 from .bus import Bus
+from .channel import Suspended
 from .handler import Handler
 from .loop import Loop
+from .random import capture, restore
 from .serialization import LoadReport, dump, load
 from .signature import check_process_function
 from .state import State, Status
@@ -130,10 +132,15 @@ class Engine(Loop):
         outer = current_engine()
         self.state.reason, self.state.status = None, Status.RUNNING
         self.state.call = self.name if outer is None else outer.state.call
+        drawn = None if outer is None else capture()
         with running(self, self._signals) as watch:
             self.watch = watch
             try:
                 self._run()
+            except Suspended:  # it will run whole when the outer run goes on
+                if drawn is not None:
+                    restore(drawn)
+                raise
             finally:
                 self.watch = None
         if watch.engine is self and watch.signum is not None:  # heard behind the last safe point

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from footplate import Engine, Events
+from footplate import Engine, Events, Signalled
 from footplate.engine.checkpoints.store import CheckpointStore
 from footplate.engine.checkpoints.when import When
 from footplate.engine.errors import StateError
@@ -584,5 +584,31 @@ def test_a_stopped_process_leaves_what_the_next_one_needs(tmp_path, signum):
     second = Run(tmp_path / "cut")
     saved = second.checkpoint.resume(second.trainer)
     assert saved.name == ("00000005" if signum == signal.SIGKILL else "00000007"), process.stderr
+    second.trainer.run(second.data)
+    assert same(second.weights(), whole.weights())
+
+
+@pytest.mark.covers("G4")
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_an_evaluation_that_a_signal_cuts_draws_its_random_numbers_once(tmp_path, batch):
+    def made(folder: Path, batch: int | None) -> Run:
+        run = Run(folder)
+        evaluator = Engine(lambda engine, batch: torch.rand(()).item(), name="val")
+        if batch is not None:
+            evaluator.add_event_handler(
+                Events.ITERATION_STARTED(once=batch), lambda: os.kill(os.getpid(), signal.SIGTERM)
+            )
+        run.trainer.attach(
+            Evaluation(evaluator, DataLoader(range(6), 2), Events.ITERATION_COMPLETED(once=7))
+        )
+        return run
+
+    whole = made(tmp_path / "whole", None)
+    whole.trainer.run(whole.data, max_epochs=3)
+    first = made(tmp_path / "cut", batch)
+    with pytest.raises(Signalled):
+        first.trainer.run(first.data, max_epochs=3)
+    second = made(tmp_path / "cut", None)
+    assert second.checkpoint.resume(second.trainer).name == "00000007"
     second.trainer.run(second.data)
     assert same(second.weights(), whole.weights())
