@@ -301,7 +301,7 @@ class Checkpoint(Handler):
         metrics = scalars_of(engine.state.metrics)
         if self.metric in metrics:  # which somebody set by hand
             self._score = self._as_score(metrics[self.metric])
-        elif metrics and (engine.state.measured or not _is_evaluated(engine)):
+        elif metrics and not _is_evaluated(engine):
             raise KeyError(
                 f"the best checkpoint goes by metric {self.metric!r}, but there are only "
                 f"{', '.join(map(repr, metrics))}.{nearest(self.metric, metrics)}"
@@ -395,7 +395,8 @@ def _store_at(where: str | Path | Store) -> Store:
 
 def _is_evaluated(engine: Engine) -> bool:
     """Whether an evaluation is still to come."""
-    return any(hasattr(handler, "evaluator") for handler in engine.handlers.values())
+    evaluators = [getattr(one, "evaluator", None) for one in engine.handlers.values()]
+    return any(one is not None and not one.state.iteration for one in evaluators)
 
 
 def _ends(engine: Engine) -> bool:

@@ -612,3 +612,18 @@ def test_an_evaluation_that_a_signal_cuts_draws_its_random_numbers_once(tmp_path
     assert second.checkpoint.resume(second.trainer).name == "00000007"
     second.trainer.run(second.data)
     assert same(second.weights(), whole.weights())
+
+
+def test_a_metric_that_a_later_evaluation_measures_is_waited_for(tmp_path):
+    run = Evaluated(tmp_path, {7: 0.5}, every=7, best=1)
+    early = Engine(lambda engine, batch: engine.state.metrics.update(other=1.0), name="early")
+    run.trainer.attach(Evaluation(early, [0], Events.ITERATION_COMPLETED(every=2), prefix="early"))
+    run.trainer.run(run.data, max_epochs=2)
+    assert names(tmp_path) == ["00000007", "00000010"]
+
+
+def test_a_metric_that_no_evaluation_measures_is_an_error_when_all_have_run(tmp_path):
+    run = Evaluated(tmp_path, {2: 0.5, 4: 0.5}, every=2, best=1)
+    run.checkpoint.metric = "val_scores"
+    with pytest.raises(KeyError, match="Did you mean 'val_score'"):
+        run.trainer.run(run.data, max_epochs=2)
