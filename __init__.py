@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         once,
         where,
     )
+    from .engine.checkpoints.loading import load_checkpoint
+    from .engine.checkpoints.weights import load_from
+    from .engine.hyper_parameters import hyper_parameters
 
 __all__ = [
     "Bus",
@@ -45,9 +48,18 @@ __all__ = [
     "after",
     "before",
     "every",
+    "hyper_parameters",
+    "load_checkpoint",
+    "load_from",
     "once",
     "where",
 ]
+
+_ROOMS = {
+    "hyper_parameters": ".engine.hyper_parameters",
+    "load_checkpoint": ".engine.checkpoints.loading",
+    "load_from": ".engine.checkpoints.weights",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -56,7 +68,7 @@ def __getattr__(name: str) -> object:
 
         return version("footplate")
     if name in __all__:
-        return getattr(importlib.import_module(".engine", __name__), name)
+        return getattr(importlib.import_module(_ROOMS.get(name, ".engine"), __name__), name)
     from .engine.errors import nearest
 
     raise AttributeError(f"footplate has no {name!r}.{nearest(name, __all__)}")

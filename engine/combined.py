@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from .beginning import check_data
 from .errors import DataError, nearest
-from .passes import Passes, passes_over, skip
+from .passes import Passes, moves_with_batches, passes_over, skip
 from .random import preserved
 from .source import END, length_of
 
@@ -134,6 +134,7 @@ class _Several:
     def __init__(self, data: Combined, passes: dict[Any, Passes]) -> None:
         self._data = data
         self._passes = passes
+        self.moves_with_batches = any(map(moves_with_batches, passes.values()))
 
     def state_dict(self) -> dict[str, Any]:
         return {"loaders": [one.state_dict() for one in self._passes.values()]}

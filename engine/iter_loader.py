@@ -7,7 +7,7 @@ from typing import Any
 
 from .beginning import check_data
 from .errors import DataError
-from .passes import Passes, passes_over
+from .passes import Passes, moves_with_batches, passes_over
 from .random import preserved
 from .samplers import samplers_in
 from .source import END, length_of
@@ -60,6 +60,7 @@ class IterLoader(Iterator[Any]):
         self._is_one_shot = hasattr(loader, "__next__")
         self._passes_are_walked = False
         self._begun: int | None = None  # the pass that was begun last
+        self._known: tuple[int, int, int] | None = None  # epoch, position, taken: of a saved run
 
     def __next__(self) -> Any:
         batch = self._fetch()
@@ -94,6 +95,9 @@ class IterLoader(Iterator[Any]):
         """
         if taken == self.taken:
             return
+        if self._known is not None and taken == self._known[-1]:
+            self._stand(*self._known)
+            return
         if length := length_of(self.loader):
             epoch = max(taken - 1, 0) // length
             self._stand(epoch, taken - epoch * length, taken)
@@ -122,27 +126,24 @@ class IterLoader(Iterator[Any]):
 
     def make_passes(self) -> Passes:
         """Itself, as an engine's data: skipped to where the run stands, and one pass of them."""
-        return _Endless(self)
+        return _Endless(self, self._passes)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands: ``epoch``, ``position`` and ``taken``; ``data``: how the pass began."""
         stands = {"epoch": self.epoch, "position": self.position, "taken": self.taken}
-        return {**stands, **self.state_of_pass()}
+        return {**stands, "data": self._passes.state_dict(), "begun": self._begun}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand there again; the pass is taken up at its position at the next fetch."""
+        self.expect(state)
         self._stand(state["epoch"], state["position"], state["taken"])
+
+    def expect(self, state: Mapping[str, Any]) -> None:
+        """Know a place, and how its pass was begun, for when it is sought."""
+        self._known = state["epoch"], state["position"], state["taken"]
         if "data" in state:
-            self.load_state_of_pass(state)
-
-    def state_of_pass(self) -> dict[str, Any]:
-        """``data``: how a pass was begun, and ``begun``: which one."""
-        return {"data": self._passes.state_dict(), "begun": self._begun}
-
-    def load_state_of_pass(self, state: Mapping[str, Any]) -> None:
-        """Know how a pass was begun elsewhere."""
-        self._passes.load_state_dict(state["data"])
-        self._begun = state["begun"]
+            self._passes.load_state_dict(state["data"])
+            self._begun = state["begun"]
 
     def _stand(self, epoch: int, position: int, taken: int) -> None:
         self.epoch, self.position, self.taken = epoch, position, taken
@@ -199,8 +200,9 @@ class IterLoader(Iterator[Any]):
 class _Endless:
     """An :class:`IterLoader` as an engine's data, which count batches and not its passes."""
 
-    def __init__(self, batches: IterLoader) -> None:
+    def __init__(self, batches: IterLoader, passes: Passes) -> None:
         self._batches = batches
+        self.moves_with_batches = moves_with_batches(passes)
 
     def begin(self) -> Iterator[Any]:
         return self._batches
@@ -210,7 +212,7 @@ class _Endless:
         return self._batches
 
     def state_dict(self) -> dict[str, Any]:
-        return self._batches.state_of_pass()
+        return self._batches.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._batches.load_state_of_pass(state)
+        self._batches.expect(state)

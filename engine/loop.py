@@ -10,6 +10,7 @@ from .bus import Bus
 from .channel import Channel, Suspended
 from .emitter import Emitter
 from .errors import DataError, Signalled
+from .random import preserved
 from .serialization import is_plain
 from .signature import label
 from .source import END, NOTHING, Source, length_of
@@ -269,7 +270,8 @@ class Loop(Emitter):
         """Stand where a signal cut ITERATION_COMPLETED between two receivers."""
         state, progress, source = self.state, self.progress, self.source
         if source.in_hand is NOTHING:  # the state was loaded, or the data given anew
-            source.take(state.dataloader)
+            with preserved():  # what is drawn for a batch was drawn when it came first
+                source.take(state.dataloader)
             state.batch, state.output = source.in_hand, progress.output
             progress.iteration = state.iteration - 1
         state.iteration = progress.iteration + 1  # an error may have taken it back

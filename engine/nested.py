@@ -43,7 +43,9 @@ def map_nested(
         >>> map_nested(lambda a, b: a + b, {"x": (1, 2)}, {"x": (3, 4)})
         {'x': (4, 6)}
     """
-    return _mapped(function, (structure, *others), kind, "")
+    if not others:
+        return _mapped(function, structure, kind, _stops(kind))
+    return _mapped_together(function, (structure, *others), kind, "")
 
 
 def leaves(structure: Any, *, kind: _Kind = object) -> Iterator[tuple[str, Any]]:
@@ -60,14 +62,29 @@ def leaves(structure: Any, *, kind: _Kind = object) -> Iterator[tuple[str, Any]]
         >>> list(leaves({"images": {"left": [7]}, "name": "a"}, kind=int))
         [('images.left[0]', 7)]
     """
-    return _found(structure, kind, "")
+    return _found(structure, kind, _stops(kind), "")
 
 
 def _mapped(
+    function: Callable[..., Any], structure: Any, kind: _Kind, stops: tuple[type[Any], ...]
+) -> Any:
+    if not isinstance(structure, stops):
+        plain = type(structure)  # most are, and so cheaper than by their parts
+        if plain is tuple or plain is list:
+            return plain([_mapped(function, one, kind, stops) for one in structure])
+        if plain is dict:
+            return {key: _mapped(function, one, kind, stops) for key, one in structure.items()}
+        if (parts := _parts(structure)) is not None:
+            values = {key: _mapped(function, one, kind, stops) for key, one in parts.items()}
+            return _rebuilt(structure, values)
+    return function(structure) if isinstance(structure, kind) else structure
+
+
+def _mapped_together(
     function: Callable[..., Any], structures: tuple[Any, ...], kind: _Kind, path: str
 ) -> Any:
-    first = structures[0]
-    parts = [_parts(one, kind) for one in structures]
+    first, stops = structures[0], _stops(kind)
+    parts = [None if isinstance(one, stops) else _parts(one) for one in structures]
     for number, other in enumerate(structures[1:], 2):
         if not _same_shape(first, parts[0], other, parts[number - 1]):
             raise ValueError(
@@ -77,29 +94,34 @@ def _mapped(
             )
     if parts[0] is None:
         return function(*structures) if isinstance(first, kind) else first
-    return _rebuilt(
-        first,
-        {
-            key: _mapped(function, tuple(one[key] for one in parts if one), kind, path + _step(key))
-            for key in parts[0]
-        },
-    )
+    values = {
+        key: _mapped_together(
+            function, tuple(one[key] for one in parts if one), kind, path + _step(key)
+        )
+        for key in parts[0]
+    }
+    return _rebuilt(first, values)
 
 
-def _found(structure: Any, kind: _Kind, path: str) -> Iterator[tuple[str, Any]]:
-    parts = _parts(structure, kind)
+def _found(
+    structure: Any, kind: _Kind, stops: tuple[type[Any], ...], path: str
+) -> Iterator[tuple[str, Any]]:
+    parts = None if isinstance(structure, stops) else _parts(structure)
     if parts is not None:
         for key, one in parts.items():
-            yield from _found(one, kind, path + _step(key))
+            yield from _found(one, kind, stops, path + _step(key))
     elif isinstance(structure, kind):
         yield path.removeprefix("."), structure
 
 
-def _parts(structure: Any, kind: _Kind) -> dict[Any, Any] | None:
-    """What a structure holds, by key, index or field; ``None`` for a leaf."""
+def _stops(kind: _Kind) -> tuple[type[Any], ...]:
+    """The types at which the walk stops, even if they are containers."""
     kinds = kind if isinstance(kind, tuple) else (kind,)
-    if isinstance(structure, tuple(one for one in kinds if one is not object)):
-        return None
+    return tuple(one for one in kinds if one is not object)
+
+
+def _parts(structure: Any) -> dict[Any, Any] | None:
+    """What a structure holds, by key, index or field; ``None`` for a leaf."""
     if isinstance(structure, Mapping):
         return dict(structure.items())
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):

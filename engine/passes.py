@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from .errors import DataError
 from .random import capture, preserved, restore
 
-__all__ = ["Passes", "Resumable", "Through", "passes_over", "skip"]
+__all__ = ["Passes", "Resumable", "Through", "moves_with_batches", "passes_over", "skip"]
 
 _PLAIN = (list, tuple, range, str, bytes, dict)  # which draw no random numbers
 
@@ -94,6 +94,7 @@ class Through:
     def __init__(self, data: Any, wrap: Callable[[Iterator[Any], int], Iterator[Any]]) -> None:
         self._passes = passes_over(data)
         self._wrap = wrap
+        self.moves_with_batches = moves_with_batches(self._passes)
 
     def begin(self) -> Iterator[Any]:
         """Begin a new pass."""
@@ -110,6 +111,14 @@ class Through:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Hand it to the data."""
         self._passes.load_state_dict(state)
+
+
+def moves_with_batches(passes: Passes | None) -> bool:
+    """Whether what is saved of passes moves with each batch that is fetched.
+
+    Then no batch can be fetched once more by a run that goes on elsewhere, nor one ahead.
+    """
+    return getattr(passes, "moves_with_batches", False)
 
 
 class _WalkedAgain:
@@ -163,7 +172,7 @@ class _WalkedAgain:
 class _OfTheirOwn:
     """Data with a state of their own, or of what they load from, which holds the position, too."""
 
-    counts_itself = True
+    moves_with_batches = True
 
     def __init__(self, data: Any, keeper: Any) -> None:
         self._data = data

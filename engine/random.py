@@ -13,6 +13,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from .whole import whole
+
 __all__ = ["capture", "current_seed", "preserved", "restore", "seed_all"]
 
 _SEEDS = 2**32
@@ -31,6 +33,7 @@ def seed_all(
             ranks.
         deterministic: whether torch must use deterministic algorithms alone, and raise where
             there are none; ``"warn"`` only warns there. It beats cuDNN's search for the fastest.
+            ``False`` leaves torch's settings as they are.
         diff_rank_seed: whether each rank adds its number, so that dropout and augmentation differ
             among them. Weights must be the same then, as DDP makes them.
 
@@ -38,7 +41,8 @@ def seed_all(
         the seed before a rank adds its number, to be recorded with the run.
 
     Raises:
-        ValueError: for a seed out of range.
+        ValueError: for a seed out of range, or another ``deterministic``.
+        RuntimeError: if no seed is given and the ranks can't agree upon one yet.
 
     Example:
         >>> import torch
@@ -52,11 +56,11 @@ def seed_all(
     import numpy as np
     import torch
 
-    seed = _drawn() if seed is None else seed
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _SEEDS:
-        raise ValueError(f"a seed is a whole number from 0 to 2**32 - 1, given {seed!r}.")
     if deterministic not in (True, False, "warn"):
         raise ValueError(f"deterministic is True, False or 'warn', given {deterministic!r}.")
+    seed = _drawn() if seed is None else whole("a seed", seed, least=0)
+    if seed >= _SEEDS:
+        raise ValueError(f"a seed is a whole number from 0 to 2**32 - 1, given {seed}.")
     own = (seed + _rank()) % _SEEDS if diff_rank_seed else seed
     random.seed(own)
     np.random.seed(own)
@@ -87,17 +91,19 @@ def capture() -> dict[str, Any]:
 
     Returns:
         ``python``: version, words and Gaussian; and of the libraries that are imported ``numpy``:
-        the same of its legacy generator, words as an int64 tensor; ``torch``: a uint8 tensor;
-        ``cuda``: one for each device, once CUDA is at work.
+        the same of its legacy generator, words as an int64 tensor, or as a tuple without torch;
+        ``torch``: a uint8 tensor; ``cuda``: one for each device, once CUDA is at work.
     """
     state: dict[str, Any] = {"python": random.getstate()}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        name, words, *rest = numpy.random.get_state(legacy=True)
+        wide = words.astype(numpy.int64)
+        kept = tuple(wide.tolist()) if torch is None else torch.from_numpy(wide)
+        state["numpy"] = (name, kept, *rest)
     if torch is not None:
         state["torch"] = torch.get_rng_state()
         state["cuda"] = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        if numpy is not None:
-            name, words, *rest = numpy.random.get_state(legacy=True)
-            state["numpy"] = (name, torch.from_numpy(words.astype(numpy.int64)), *rest)
     return state
 
 
@@ -120,7 +126,7 @@ def restore(state: Mapping[str, Any]) -> None:
         import numpy as np
 
         name, numbers, *rest = state["numpy"]
-        np.random.set_state((name, numbers.numpy().astype(np.uint32), *rest))
+        np.random.set_state((name, np.asarray(numbers).astype(np.uint32), *rest))
     if "torch" in state:
         import torch
 
@@ -156,6 +162,11 @@ def _drawn() -> int:
     drawn = [int.from_bytes(os.urandom(4), "little")]
     if dist.is_available() and dist.is_initialized():
         dist.broadcast_object_list(drawn)
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RuntimeError(
+            "no seed is given, and each rank would draw another, as they can't talk yet; give "
+            "a seed, or call torch.distributed.init_process_group() first."
+        )
     return drawn[0]
 
 

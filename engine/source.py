@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .errors import DataError
-from .passes import Passes, passes_over
+from .passes import Passes, moves_with_batches, passes_over
 
 __all__ = ["END", "NOTHING", "Source", "length_of"]
 
@@ -143,7 +143,7 @@ class Source:
     @property
     def presents_again(self) -> bool:
         """Whether the batch in hand can be fetched once more, by a run that goes on elsewhere."""
-        return not getattr(self._over, "counts_itself", False)
+        return not moves_with_batches(self._over)
 
     def anew(self) -> Source:
         """For a run that starts anew; worker processes that persist are kept."""

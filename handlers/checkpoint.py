@@ -21,7 +21,8 @@ from ..engine.checkpoints.background import BackgroundSave, HostCopy
 from ..engine.checkpoints.contents import Contents
 from ..engine.checkpoints.finding import find
 from ..engine.checkpoints.manifest import Manifest, differences
-from ..engine.checkpoints.store import CheckpointStore, Store
+from ..engine.checkpoints.remote import store_at
+from ..engine.checkpoints.store import Store
 from ..engine.checkpoints.when import When
 from ..engine.engine import Engine
 from ..engine.errors import StateError, nearest
@@ -118,7 +119,7 @@ class Checkpoint(Handler):
             raise ValueError(f"best={best} with metric={metric!r}: give both, or neither.")
         if mode not in ("max", "min"):
             raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
-        self.store = _store_at(where)
+        self.store = store_at(where) if isinstance(where, (str, Path)) else where
         self.contents = Contents(model, others)
         self.when = when if isinstance(when, When) else When(when)
         self.last, self.best = last, best
@@ -270,7 +271,9 @@ class Checkpoint(Handler):
         self.contents.check_others(state, without)
         self.store.load_weights(path, self.model)
         self.contents.give_back(engine, state, without)
-        _logger.info("the run goes on from %s; its checkpoints go to %s", path, self.store)
+        _logger.info(
+            "the run goes on from %s; its checkpoints go to %s", path, self.store.directory
+        )
         self._tell(path, manifest)
         self.run = manifest.run
         scores = (one.score for _, one in self.store if one.run == self.run and one.exact)
@@ -288,7 +291,7 @@ class Checkpoint(Handler):
         """
         path = find(self.store, which, run=self.run, digests=True)
         if path is None:
-            raise StateError(f"this run has no {which} checkpoint in {self.store}.")
+            raise StateError(f"this run has no {which} checkpoint in {self.store.directory}.")
         self.store.load_weights(path, self.model)
         return self.store.manifest(path)
 
@@ -382,15 +385,6 @@ class Checkpoint(Handler):
                 RuntimeWarning,
                 stacklevel=3,
             )
-
-
-def _store_at(where: str | Path | Store) -> Store:
-    if isinstance(where, str) and "://" in where:
-        from ..engine.checkpoints.remote import RemoteStore
-
-        remote: Store = RemoteStore(where)
-        return remote
-    return CheckpointStore(where) if isinstance(where, (str, Path)) else where
 
 
 def _is_evaluated(engine: Engine) -> bool:

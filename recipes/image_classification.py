@@ -25,9 +25,9 @@ from rich.console import Console as Terminal
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from footplate import Engine, Signalled
+from footplate.engine.data.in_memory import InMemoryLoader
 from footplate.engine.random import seed_all
 from footplate.engine.step.evaluation import evaluation_step
 from footplate.engine.step.training import training_step
@@ -38,17 +38,16 @@ from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.lr_schedule import LRSchedule
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.progress_bar import ProgressBar
-from footplate.handlers.sampler_seed import SamplerSeed
 from footplate.handlers.tensorboard import TensorBoard
 
-Batch = tuple[Tensor, Tensor]
+Samples = tuple[Tensor, Tensor]
 
 
-def digits(seed: int) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
+def digits(seed: int) -> tuple[Samples, Samples, Samples]:
     """The 1797 digits in three parts, for training, validation and test: 70, 15 and 15 percent.
 
     Returns:
-        data sets of ``(image, label)``: float32 of shape (1, 8, 8) from 0 to 1, and int64.
+        for each part images, float32 of shape (N, 1, 8, 8) from 0 to 1, and labels, int64 (N,).
     """
     from sklearn.datasets import load_digits
 
@@ -57,7 +56,7 @@ def digits(seed: int) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     labels = torch.from_numpy(bunch.target).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     ends = [round(0.7 * len(order)), round(0.85 * len(order))]
-    train, val, test = (TensorDataset(images[p], labels[p]) for p in order.tensor_split(ends))
+    train, val, test = ((images[part], labels[part]) for part in order.tensor_split(ends))
     return train, val, test
 
 
@@ -115,9 +114,8 @@ def train(options: Options, folder: Path, *, resume: bool) -> dict[str, str]:
     """Train, test the best weights, and return what came out, as text by name."""
     seed_all(options.seed)
     train, val, test = digits(options.seed)
-    sampler: DistributedSampler[Batch] = DistributedSampler(train, 1, 0, seed=options.seed)
-    train_loader = DataLoader(train, options.batch_size, sampler=sampler)
-    val_loader, test_loader = DataLoader(val, 256), DataLoader(test, 256)
+    train_loader = InMemoryLoader(train, options.batch_size, shuffle=True, seed=options.seed)
+    val_loader, test_loader = InMemoryLoader(val, 256), InMemoryLoader(test, 256)
 
     model = network(options.dropout)
     decay = options.weight_decay
@@ -135,7 +133,6 @@ def train(options: Options, folder: Path, *, resume: bool) -> dict[str, str]:
         "validation accuracy": ["val_accuracy"],
         "learning rate": ["lr"],
     }
-    trainer.attach(SamplerSeed())
     trainer.attach(Metrics({"loss": Average(lambda output: output["loss"])}))
     trainer.attach(Evaluation(evaluator, val_loader))
     trainer.attach(LRSchedule(cosine, "iteration"))

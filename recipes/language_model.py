@@ -14,7 +14,7 @@ import math
 import signal
 import sysconfig
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -22,9 +22,9 @@ from ignite.metrics import Loss
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from footplate import Engine, Events, Signalled
+from footplate.engine.data.in_memory import InMemoryLoader
 from footplate.engine.intervals import interval
 from footplate.engine.random import seed_all
 from footplate.engine.step.clipping import ClipNorm
@@ -41,7 +41,6 @@ from footplate.handlers.lr_schedule import LRSchedule
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.non_finite import StopOnNonFinite
 from footplate.handlers.progress_bar import ProgressBar
-from footplate.handlers.sampler_seed import SamplerSeed
 from footplate.handlers.scalars import Scalars
 
 VOCABULARY = 128  # ASCII; anything else becomes 0
@@ -59,25 +58,16 @@ def standard_library(most: int = 2_000_000) -> str:
 
 
 def encoded(text: str) -> Tensor:
-    """Characters as numbers, uint8 of shape (len(text),)."""
-    return torch.tensor([ord(c) if ord(c) < VOCABULARY else 0 for c in text], dtype=torch.uint8)
+    """Characters as numbers, int64 of shape (len(text),)."""
+    return torch.tensor([ord(c) if ord(c) < VOCABULARY else 0 for c in text])
 
 
-class Windows(Dataset[tuple[Tensor, Tensor]]):
-    """Pieces of a text, and the same pieces one character later; int64 of shape (length,)."""
-
-    def __init__(self, tokens: Tensor, length: int) -> None:
-        if len(tokens) <= length:
-            raise ValueError(f"the text has {len(tokens)} characters; it needs over {length}.")
-        self.tokens, self.length = tokens, length
-
-    def __len__(self) -> int:
-        return (len(self.tokens) - 1) // self.length
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        first = index * self.length
-        piece = self.tokens[first : first + self.length + 1].long()
-        return piece[:-1], piece[1:]
+def windows(tokens: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Pieces of a text, and the same pieces one character later; both of shape (N, length)."""
+    if len(tokens) <= length:
+        raise ValueError(f"the text has {len(tokens)} characters; it needs over {length}.")
+    end = (len(tokens) - 1) // length * length
+    return tokens[:end].view(-1, length), tokens[1 : end + 1].view(-1, length)
 
 
 class Block(nn.Module):
@@ -121,7 +111,7 @@ class GPT(nn.Module):
     @torch.no_grad()
     def sample(self, prompt: str, count: int, generator: torch.Generator) -> str:
         """The prompt, continued by so many characters."""
-        tokens = encoded(prompt).long()[None]
+        tokens = encoded(prompt)[None]
         for _ in range(count):
             scores = self(tokens[:, -self.length :])[0, -1]
             drawn = torch.multinomial(scores.softmax(0), 1, generator=generator)
@@ -155,9 +145,8 @@ def train(
     seed_all(seed)
     tokens = encoded(text)
     end = round(0.9 * len(tokens))
-    data, held_out = Windows(tokens[:end], length), Windows(tokens[end:], length)
-    sampler: DistributedSampler[Any] = DistributedSampler(data, 1, 0, seed=seed)
-    loader = DataLoader(data, batch_size, sampler=sampler, drop_last=True)
+    data, held_out = windows(tokens[:end], length), windows(tokens[end:], length)
+    loader = InMemoryLoader(data, batch_size, shuffle=True, seed=seed, drop_last=True)
     model = GPT(length, width, depth=4, heads=4)
     optimizer = default_optimizer(model, lr, weight_decay=0.1)
     ramp = max(iterations // 10, 1)
@@ -170,10 +159,9 @@ def train(
     often = Events.ITERATION_COMPLETED(interval(max(iterations // 10, 1)))
     ema = trainer.attach(EMA(model, decay=0.99, warm_up=True))
     ema.evaluate_with(evaluator)
-    trainer.attach(SamplerSeed())
     trainer.attach(Scalars(often))
     trainer.attach(StopOnNonFinite(folder / "checkpoints"))
-    trainer.attach(Evaluation(evaluator, DataLoader(held_out, 64), often))
+    trainer.attach(Evaluation(evaluator, InMemoryLoader(held_out, 64), often))
     trainer.attach(LRSchedule(warm_up(cosine, ramp, start=0.1), "step"))
     trainer.attach(Console(often, optimizer=optimizer))
     trainer.attach(ProgressBar(metrics=["loss", "val_bits"]))

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
 
 from ..errors import StateError, nearest
 from .manifest import Manifest
@@ -71,7 +70,7 @@ def find(
             f"a checkpoint is given as True, 'last', 'best', a name or a path, given {which!r}."
         )
     where = store_at(where) if isinstance(where, str) and "://" in where else where
-    if which is not True and which not in ("last", "best"):
+    if not isinstance(which, bool) and which not in ("last", "best"):
         return _named(where, which, run, digests)
     newest_first = _Saved.newest_first(_stores(where), run)
     if which != "best":
@@ -137,7 +136,7 @@ def _best(newest_first: list[_Saved], digests: bool) -> Path | None:
 def _named(where: Store | str | Path, which: str | Path, run: str | None, digests: bool) -> Path:
     """A checkpoint by name or path, or the newest of those below a path."""
     store = CheckpointStore(where) if isinstance(where, (str, Path)) else where
-    directory, given = cast("_Placed", store).directory, Path(which).expanduser()
+    directory, given = store.directory, Path(which).expanduser()
     for path in (directory / given, given):
         if _looks_like_one(path):
             store.verify(path, digests=digests)
@@ -186,12 +185,6 @@ def _names_in(folder: Path) -> list[str]:
 
 
 # ---------------------------------------------------------------------- folders
-
-
-class _Placed(Protocol):
-    """What has a place that names are in, as stores have."""
-
-    directory: Path
 
 
 def _stores(where: Store | str | Path) -> Iterator[Store]:

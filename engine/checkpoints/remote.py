@@ -11,7 +11,7 @@ import errno
 import hashlib
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,6 @@ __all__ = ["RemoteStore", "store_at"]
 
 _MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
 _CLAIM = ".part"
-_CHUNK = 4 * 2**20  # bytes
 _SOME = ("s3", "gs", "az", "hf", "sftp", "ftp", "file", "memory")
 
 _Sizes = dict[str, int | None]  # of the files in a directory; None where a server does not say
@@ -139,7 +138,6 @@ class RemoteStore:
         with self._staged("save", manifest.run) as folder:
             local = CheckpointStore(folder).save(weights, state, manifest, name=name)
             with self._naming(f"checkpoint {local.name!r} could not be saved in {self.url}"):
-                self._sweep(manifest.run)
                 return self._sent(local, manifest.run)
 
     def load_state(self, path: Path, *, digests: bool = True) -> dict[str, Any]:
@@ -197,10 +195,11 @@ class RemoteStore:
         if self._is_local(path):
             return CheckpointStore(path.parent).verify(path, digests=digests)
         with self._naming(f"{path} could not be read"):
-            manifest = self._read(path.name, self._listing().get(path.name, {}))
-            for file in manifest.files if digests else ():
-                self._receive(path.name, file, manifest)
-            return manifest
+            manifest = self._read(path.name, self._sizes(path.name))
+        for file in manifest.files if digests else ():
+            with self._fetched(path, file, manifest):
+                pass
+        return manifest
 
     def manifest(self, path: Path) -> Manifest:
         """Read the manifest of a checkpoint, and check the sizes of its files.
@@ -228,8 +227,8 @@ class RemoteStore:
                 except StateError as error:
                     if _looks_like_one(sizes) and not _is_claimed(sizes):
                         broken.append(error)
-        for error in broken:
-            warnings.warn(f"passed over: {error}", RuntimeWarning, stacklevel=2)
+        for one in broken:
+            warnings.warn(f"passed over: {one}", RuntimeWarning, stacklevel=2)
         yield from sorted(found, key=lambda pair: (pair[1].number, pair[0].name))
 
     def prune(self, run: str, *, last: int, best: int, spare: Collection[Path] = ()) -> None:
@@ -272,6 +271,19 @@ class RemoteStore:
                     listing.setdefault(names[0], {})[names[1]] = info.get("size")
         return listing
 
+    def _sizes(self, name: str) -> _Sizes:
+        """The files of one directory, with their sizes."""
+        self._files.invalidate_cache()
+        try:
+            found = self._files.ls(self._at(name), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {
+            info["name"].rpartition("/")[2]: info.get("size")
+            for info in found
+            if info["type"] == "file"
+        }
+
     def _read(self, name: str, sizes: _Sizes) -> Manifest:
         """The manifest of a directory with such files; a StateError if these do not fit it."""
         place = self.directory / name
@@ -301,9 +313,11 @@ class RemoteStore:
 
     def _sent(self, local: Path, run: str) -> Path:
         """Send a checkpoint that lies here; or leave nothing of it if that fails."""
-        manifest = replace(CheckpointStore(local.parent).manifest(local), number=self._number())
-        name, text = self._claimed(local.name, run), manifest.to_json().encode()
+        listing = self._swept(run)
+        name = self._claimed(local.name, run, listing)
         try:
+            manifest = CheckpointStore(local.parent).manifest(local)
+            text = replace(manifest, number=self._number(listing)).to_json().encode()
             for file in manifest.files:
                 self._files.put_file(str(local / file), self._at(name, file))
             self._files.pipe_file(self._at(name, _MANIFEST), text)
@@ -319,49 +333,50 @@ class RemoteStore:
     def _check_sent(self, name: str, text: bytes) -> None:
         """Some servers take less than they are given without a word."""
         try:
-            self._read(name, self._listing().get(name, {}))
+            self._read(name, self._sizes(name))
             if self._files.cat_file(self._at(name, _MANIFEST)) != text:
                 raise StateError(f"{_MANIFEST} is not as it was sent.")
         except StateError as error:
             raise OSError(errno.EIO, f"what was sent did not arrive: {error}") from error
 
-    def _number(self) -> int:
+    def _number(self, listing: Mapping[str, _Sizes]) -> int:
         numbers = [-1]
-        for name, sizes in self._listing().items():
+        for name, sizes in listing.items():
             if _MANIFEST in sizes:
                 with suppress(StateError):
                     numbers.append(self._read_manifest(name).number)
         return 1 + max(numbers)
 
-    def _claimed(self, base: str, run: str) -> str:
+    def _claimed(self, base: str, run: str, taken: Collection[str]) -> str:
         """A name that is now this run's, as nothing was there, and nobody came at the same time."""
-        taken, name, number, claim = self._listing(), base, 1, _claim_of(run)
+        name, number, claim = base, 1, _claim_of(run)
         while True:
             if name not in taken:
                 self._files.makedirs(self._at(name), exist_ok=True)
                 self._files.pipe_file(self._at(name, claim), run.encode())
-                taken = self._listing()
-                if [*taken.get(name, ())] == [claim]:
+                if [*self._sizes(name)] == [claim]:
                     return name
                 self._files.rm_file(self._at(name, claim))
             number += 1
             name = f"{base}-{number}"
 
-    def _sweep(self, run: str) -> None:
-        """Take away what this run has left half-way, on whichever host."""
-        claim = _claim_of(run)
-        for name, sizes in self._listing().items():
-            if claim in sizes:
-                try:
-                    self._read(name, sizes)
-                except StateError:
-                    self._remove(name)
-                else:
+    def _swept(self, run: str) -> dict[str, _Sizes]:
+        """What is there when all is gone that this run has left half-way, on whichever host."""
+        claim, listing = _claim_of(run), self._listing()
+        for name in [name for name, sizes in listing.items() if claim in sizes]:
+            try:
+                self._read(name, listing[name])
+            except StateError:
+                self._remove(name)
+                del listing[name]
+            else:
+                with suppress(FileNotFoundError):
                     self._files.rm_file(self._at(name, claim))
+        return listing
 
     def _remove(self, name: str) -> None:
         """The manifest first, and last what says whose this is."""
-        files = self._listing().get(name, {})
+        files = list(self._sizes(name))
         for file in sorted(files, key=lambda file: (file.endswith(_CLAIM), file != _MANIFEST)):
             with suppress(FileNotFoundError):  # somebody else did so
                 self._files.rm_file(self._at(name, file))
@@ -372,31 +387,17 @@ class RemoteStore:
 
     @contextmanager
     def _fetched(self, path: Path, name: str, manifest: Manifest) -> Iterator[Path]:
-        """A file of a checkpoint, here for as long as it is read."""
+        """A file of a checkpoint, here and as it was written, for as long as it is needed."""
         with self._staged(f"{path.name}-{name}", manifest.run) as folder:
             folder.mkdir(parents=True)
-            with self._naming(f"{path / name} could not be read"), (folder / name).open("wb") as to:
-                self._receive(path.name, name, manifest, to.write)
-            yield folder / name
-
-    def _receive(
-        self,
-        directory: str,
-        name: str,
-        manifest: Manifest,
-        write: Callable[[bytes], object] = lambda data: None,
-    ) -> None:
-        """Read a file, and compare it to what the manifest says."""
-        digest, place = hashlib.sha256(), self.directory / directory / name
-        try:
-            with self._files.open(self._at(directory, name), "rb") as file:
-                while data := file.read(_CHUNK):
-                    digest.update(data)
-                    write(data)
-        except FileNotFoundError as error:
-            raise StateError(f"{place} is missing: {error}.") from error
-        if digest.hexdigest() != manifest.files[name][1]:
-            raise StateError(f"{place} is not as it was written: its digest differs.")
+            file = folder / name
+            with self._naming(f"{path / name} could not be read"):
+                self._files.get_file(self._at(path.name, name), str(file))
+            with file.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            if digest != manifest.files[name][1]:
+                raise StateError(f"{path / name} is not as it was written: its digest differs.")
+            yield file
 
     # ------------------------------------------------------------------ both
 
@@ -444,7 +445,7 @@ def _opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
             f"{url!r} needs fsspec, which is not here: pip install 'footplate[fsspec]'."
         ) from error
     protocol = url.partition("://")[0].partition("::")[0]
-    if protocol not in (known := fsspec.available_protocols()):
+    if protocol not in (known := {*fsspec.available_protocols(), *fsspec.registry}):
         raise ValueError(
             f"{url!r} is at no place that fsspec knows, such as {', '.join(_SOME)}; "
             f"fsspec.available_protocols() lists all.{nearest(protocol, known)}"

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -24,9 +22,11 @@ from torch import Tensor
 
 from ..errors import StateError
 from .durable import DurableFile, make_directory, make_durable
+from .keeping import superfluous
 from .manifest import Manifest
 from .parts import part, remove, sweep
 from .plain import check_plain, compact
+from .state_file import read_state
 from .tensor_file import WeightsReport, load_tensors, read_tensors, write_tensors
 
 __all__ = ["CheckpointStore", "Store", "check_plain"]
@@ -35,7 +35,13 @@ _MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
 
 
 class Store(Protocol):
-    """Where checkpoints are; :class:`CheckpointStore` says what each method does."""
+    """Where checkpoints are; :class:`CheckpointStore` says what each method does.
+
+    Attributes:
+        directory: what their paths begin with.
+    """
+
+    directory: Path
 
     def save(
         self,
@@ -140,16 +146,7 @@ class CheckpointStore:
             StateError: if a file is not as it was written.
         """
         self.verify(path, digests=digests)
-        file = path / _STATE
-        try:
-            state = torch.load(file, weights_only=True, map_location="cpu")
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # whatever its bytes lead to
-            raise StateError(f"{file} can't be loaded: {_what_is_wrong(error)}.") from None
-        if not isinstance(state, dict):
-            raise StateError(f"{file} holds a {type(state).__name__} in place of a dict.")
-        return state
+        return read_state(path / _STATE)
 
     def load_weights(
         self, path: Path, model: torch.nn.Module, strict: bool = True
@@ -238,16 +235,9 @@ class CheckpointStore:
             best: how many of the best scores to keep, the earlier one of equals.
             spare: what else to keep.
         """
-        own = [(path, manifest) for path, manifest in self if manifest.run == run]
-        exact = [pair for pair in own if pair[1].exact]
-        scored = [(manifest.score, path) for path, manifest in exact if manifest.score is not None]
-        scored.sort(key=lambda pair: -pair[0])
-        kept = {path for path, _ in exact[max(len(exact) - last, 0) :]}
-        kept |= {path for _, path in scored[:best]}
-        kept.update([path for path, manifest in own if not manifest.exact][-1:])
         spared = {path.resolve() for path in spare}
-        for path, _ in own:
-            if path not in kept and path.resolve() not in spared:
+        for path in superfluous(self, run, last=last, best=best):
+            if path.resolve() not in spared:
                 self._take_away(path, run)
 
     def _places(self) -> list[Path]:
@@ -345,14 +335,6 @@ def _write_state(directory: Path, state: Mapping[str, Any]) -> tuple[str, tuple[
     with DurableFile(directory / _STATE) as file:
         torch.save(compact(dict(state)), file)  # type: ignore[arg-type]  # all that it calls
     return _STATE, (file.size, file.digest)
-
-
-def _what_is_wrong(error: Exception) -> str:
-    """In short: torch goes on to say how to run what the file holds."""
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if isinstance(error, UnpicklingError) and found:
-        return f"it holds {found[1]}, which is neither a tensor nor a primitive"
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -166,8 +166,9 @@ class DeviceLoader:
 
     def make_passes(self) -> Through:
         """Passes over the data, their batches moved."""
-        lane = self._lane
-        return Through(self.loader, lambda batches, position: _Walk(lane, batches))
+        passes = Through(self.loader, lambda batches, position: _Walk(lane, batches))
+        lane = self._lane.without_hurry() if passes.moves_with_batches else self._lane
+        return passes
 
 
 class _OneShotLoader(DeviceLoader):
@@ -270,6 +271,12 @@ class _Lane:
         self._transfer = transfer
         self._engine = None if engine is None else weakref.ref(engine)
         self._ahead = ahead
+
+    def without_hurry(self) -> _Lane:
+        """The same way for data whose state moves with each batch: none may go ahead."""
+        lane = copy.copy(self)
+        lane._ahead = False
+        return lane
 
     @property
     def goes_ahead(self) -> bool:

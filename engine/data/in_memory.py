@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch.utils.data import TensorDataset
 from ..errors import DataError, StateError
 from ..nested import leaves, map_nested
 from ..passes import Passes
-from .order import Order, whole
+from ..whole import whole
+from .order import Order
 
 __all__ = ["InMemoryLoader"]
 
@@ -76,7 +77,7 @@ class InMemoryLoader:
         even: bool = True,
     ) -> None:
         self.data = data.tensors if isinstance(data, TensorDataset) else data
-        self.batch_size = whole("batch_size", batch_size, 1)
+        self.batch_size = whole("batch_size", batch_size)
         self.drop_last = drop_last
         self.order = Order(
             _samples_in(self.data),
@@ -95,7 +96,7 @@ class InMemoryLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Say which pass begins next, from 0; those behind it are counted on."""
-        self.epoch = whole("the number of a pass", epoch, 0)
+        self.epoch = whole("the number of a pass", epoch, least=0)
 
     def make_passes(self) -> Passes:
         """Passes over the data for one engine, which takes them up where they stood."""
@@ -138,7 +139,7 @@ class _InMemoryPasses:
         """What the order follows from, the pass under way, and the one that begins next."""
         loader = self._loader
         return {
-            "seed": int(loader.order.seed),
+            "seed": loader.order.seed,
             "size": loader.order.size,
             "pass": self._number,
             "next": loader.epoch,
@@ -180,18 +181,7 @@ def _batches(loader: InMemoryLoader, number: int, position: int = 0) -> Iterator
 
     for first in range(position * size, len(indices), size):
         here = {where: some[first : first + size] for where, some in everywhere.items()}
-        yield _mapped(rows, data)
-
-
-def _mapped(function: Callable[[Any], Any], data: Any) -> Any:
-    """What ``map_nested`` does, whose care would be half of what a batch costs."""
-    if isinstance(data, _KIND):
-        return function(data)
-    if type(data) in (tuple, list):
-        return type(data)([_mapped(function, one) for one in data])
-    if type(data) is dict:
-        return {name: _mapped(function, one) for name, one in data.items()}
-    return map_nested(function, data, kind=_KIND)
+        yield map_nested(rows, data, kind=_KIND)
 
 
 def _samples_in(data: Any) -> int:

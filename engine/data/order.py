@@ -7,7 +7,6 @@ import inspect
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
 from ..errors import StateError, nearest
+from ..whole import whole
 from .sample_random import PassIndex, SampleRandomness
 
 __all__ = ["Order", "OrderSampler", "ordered_loader"]
@@ -60,7 +60,8 @@ class Order:
 
     def __post_init__(self) -> None:
         for name, least in (("size", 0), ("seed", 0), ("world_size", 1), ("rank", 0)):
-            whole(name, getattr(self, name), least)
+            number = whole(name, getattr(self, name), least=least)
+            object.__setattr__(self, name, number)  # as it is frozen
         if self.rank >= self.world_size:
             raise ValueError(
                 f"rank {self.rank} is not in a world of {self.world_size}, whose ranks go from 0 "
@@ -81,7 +82,7 @@ class Order:
         Returns:
             their indices, int64 of shape ``(len(order),)``, on the CPU.
         """
-        whole("the number of a pass", number, 0)
+        number = whole("the number of a pass", number, least=0)
         order = self._shuffled(number) if self.shuffle else torch.arange(self.size, device="cpu")
         if self.world_size == 1:
             return order
@@ -131,7 +132,7 @@ class OrderSampler(Sampler[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """Say which pass begins next, from 0; those behind it are counted on."""
-        self._next = whole("the number of a pass", epoch, 0)
+        self._next = whole("the number of a pass", epoch, least=0)
 
     def __iter__(self) -> Iterator[Any]:
         # A generator, so that a pass counts when its first index is taken: without batching and
@@ -146,7 +147,7 @@ class OrderSampler(Sampler[Any]):
 
     def state_dict(self) -> dict[str, int]:
         """The seed, and as ``pass`` the number of the pass that begins next."""
-        return {"seed": int(self.order.seed), "pass": self._next}
+        return {"seed": self.order.seed, "pass": self._next}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Begin next the pass that began next when the state was taken.
@@ -206,7 +207,7 @@ def ordered_loader(
         len(dataset), shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, even=even
     )
     if sample_rng:
-        dataset = SampleRandomness(dataset, seed)
+        dataset = SampleRandomness(dataset, order.seed)
     sampler = OrderSampler(order, with_pass=sample_rng)
     return DataLoader(dataset, batch_size, sampler=sampler, **options)
 
@@ -228,10 +229,3 @@ def _check_options(dataset: Any, options: Mapping[str, Any]) -> None:
             )
         if name not in known:
             raise TypeError(f"a DataLoader has no option {name!r}.{nearest(name, known)}")
-
-
-def whole(what: str, value: Any, least: int) -> int:
-    """A whole number, numpy's too, as a plain one; refused if it is none or below the least."""
-    if not isinstance(value, Integral) or int(value) < least:
-        raise ValueError(f"{what} is a whole number from {least} on, given {value!r}.")
-    return int(value)

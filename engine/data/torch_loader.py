@@ -50,6 +50,7 @@ class LoaderPasses:
             self._kept, self._indices = before._kept, before._indices
             self._indices.number = 0  # as in a run of another process
         self._dataset: Any = None  # the state of the data, loaded
+        self.moves_with_batches = not loader.num_workers and _is_stateful(loader.dataset)
 
     def begin(self) -> Iterator[Any]:
         """Begin a new pass."""

@@ -8,7 +8,7 @@ import platform
 import sys
 from importlib.metadata import version
 
-BENCHMARKS = ["import_time", "overhead", "memory", "step"]
+BENCHMARKS = ["import_time", "overhead", "memory", "step", "loading", "saving"]
 
 chosen = sys.argv[1:] or BENCHMARKS
 if unknown := [name for name in chosen if name not in BENCHMARKS]:

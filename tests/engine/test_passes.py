@@ -11,7 +11,11 @@ import pytest
 import torch
 
 from footplate import Engine, Events
+from footplate.engine.combined import combined
+from footplate.engine.data.device import DeviceLoader
 from footplate.engine.errors import DataError
+from footplate.engine.iter_loader import IterLoader
+from footplate.engine.limited import limited
 from footplate.engine.passes import Through, passes_over
 from footplate.engine.source import Source
 
@@ -199,3 +203,37 @@ def test_it_all_works_without_torch():
         check=True,
     )
     assert process.stdout.split() == ["True", "False"], process.stderr
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda data: DeviceLoader(data, "cpu", ahead=True),
+        IterLoader,
+        lambda data: limited(data, 4),
+        lambda data: _First(combined([data, [7] * 9])),
+    ],
+    ids=["ahead", "endless", "limited", "combined"],
+)
+def test_data_with_a_state_go_on_within_other_data(wrapped, cut):
+    engine = Engine(lambda engine, batch: None)
+    engine.on(Events.SAFE_POINT(once=cut))(engine.interrupt)
+    engine.run(wrapped(Standing()), epoch_length=4)
+    resumed, seen = Engine(lambda engine, batch: seen.append(batch)), []
+    resumed.load_state_dict(engine.state_dict())
+    resumed.run(wrapped(Standing()))
+    assert seen == list(range(cut, 4))
+
+
+class _First:
+    """The first of several batches."""
+
+    def __init__(self, loaders) -> None:
+        self.loaders = loaders
+
+    def __iter__(self):
+        return (first for first, *_ in self.loaders)
+
+    def make_passes(self):
+        return Through(self.loaders, lambda batches, position: (first for first, *_ in batches))

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from footplate.engine.amount import Amount
+from footplate.engine.data.in_memory import InMemoryLoader
+from footplate.engine.data.order import Order
 from footplate.engine.engine import Engine
 from footplate.engine.intervals import batches, interval
 from footplate.engine.limited import limited
@@ -82,9 +84,17 @@ TAKERS = {
     "Minimum": lambda n: repr(Minimum(epochs=n, iters=n, steps=n)),
     "MaxSteps": lambda n: repr(MaxSteps(n).steps),
     "Accumulation": lambda n: repr(Accumulation(n).sizes),
+    "Order": lambda n: shuffled(n).indices(n).tolist(),
+    "InMemoryLoader": lambda n: [one.tolist() for one in InMemoryLoader(torch.arange(5), n)],
     "by_frequency": lambda n: [*map(by_frequency(d=n, g=1), range(5))],
     "warm_up": lambda n: repr(warm_up(torch.optim.SGD([torch.zeros(1)], 1.0), n).steps),
 }
+
+
+def shuffled(n):
+    order = Order(n + n, shuffle=True, seed=n, world_size=n)
+    assert {type(order.size), type(order.seed), type(order.world_size)} == {int}
+    return order
 
 
 def counted_run(**limits):

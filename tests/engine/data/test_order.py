@@ -141,8 +141,9 @@ def test_neither_the_global_generator_nor_the_default_device_matters():
     ("options", "message"),
     [
         ({"size": -1}, "size is a whole number from 0 on, given -1"),
-        ({"size": 2.0}, "size is a whole number from 0 on, given 2.0"),
+        ({"size": 2.5}, "size is a whole number from 0 on, given 2.5; give 2 or 3"),
         ({"seed": -3}, "seed is a whole number from 0 on, given -3"),
+        ({"seed": True}, "seed is a whole number from 0 on, given True"),
         ({"seed": "7"}, "seed is a whole number from 0 on, given '7'"),
         ({"world_size": 0}, "world_size is a whole number from 1 on, given 0"),
         ({"rank": -1, "world_size": 2}, "rank is a whole number from 0 on, given -1"),
