@@ -141,9 +141,9 @@ class Loop(Emitter):
             return False  # what was asked for would be forgotten
         if event != "ITERATION_COMPLETED":
             return True
-        if self.should_terminate_single_epoch or not self.source.presents_again:
+        if self.should_terminate_single_epoch:
             return False
-        return is_plain(self.state.output)
+        return is_plain(self.state.batch) and is_plain(self.state.output)
 
     # ------------------------------------------------------------------ the loop
 
@@ -270,12 +270,15 @@ class Loop(Emitter):
         """Stand where a signal cut ITERATION_COMPLETED between two receivers."""
         state, progress, source = self.state, self.progress, self.source
         if source.in_hand is NOTHING:  # the state was loaded, or the data given anew
-            with preserved():  # what is drawn for a batch was drawn when it came first
-                source.take(state.dataloader)
+            if progress.batch is NOTHING:
+                with preserved():  # what is drawn for it was drawn when it came first
+                    source.take(state.dataloader)
+            else:
+                source.hold(progress.batch)
             state.batch, state.output = source.in_hand, progress.output
             progress.iteration = state.iteration - 1
         state.iteration = progress.iteration + 1  # an error may have taken it back
-        progress.next, progress.output = Next.ITERATION, None
+        progress.next, progress.batch, progress.output = Next.ITERATION, NOTHING, None
 
     def _turn_over(self) -> Any:
         """Take the first batch of a new pass in hand, now that the last one has ended.
@@ -408,7 +411,7 @@ class Loop(Emitter):
             self.watch.notes.extend(getattr(cut, "__notes__", ()))
             progress.next, progress.delivered = Next(channel.event), cut.delivered
             if progress.next is Next.ITERATION_COMPLETED:
-                progress.output = self.state.output
+                progress.batch, progress.output = self.state.batch, self.state.output
             if progress.next is Next.EPOCH_STARTED:
                 self.state.epoch = progress.epoch
             self._safe_point()

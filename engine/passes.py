@@ -114,10 +114,7 @@ class Through:
 
 
 def moves_with_batches(passes: Passes | None) -> bool:
-    """Whether what is saved of passes moves with each batch that is fetched.
-
-    Then no batch can be fetched once more by a run that goes on elsewhere, nor one ahead.
-    """
+    """Whether what is saved of passes moves with each batch, so that none can be fetched ahead."""
     return getattr(passes, "moves_with_batches", False)
 
 

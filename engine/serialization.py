@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .beginning import is_done, set_limit
 from .errors import StateError
-from .source import Source
+from .source import NOTHING, Source
 from .state import Next, Progress, Stopwatch
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def dump(engine: Engine) -> dict[str, Any]:
     cut = progress.delivered or progress.next is Next.ITERATION_COMPLETED
     if cut and is_plain(state.output):
         exact["output"] = _detached(state.output)  # for the receivers that still wait for it
+    if progress.next is Next.ITERATION_COMPLETED and is_plain(state.batch):
+        exact["batch"] = _detached(state.batch)
     if engine.delivering == "ITERATION_COMPLETED":
         exact["epoch_iteration"] += 1
         exact["position"] = engine.source.position
@@ -215,6 +217,7 @@ def _exact_progress(exact: Mapping[str, Any]) -> Progress:
         counts=dict(exact["counts"]),
         run_time=Stopwatch(exact["run_seconds"]),
         epoch_time=Stopwatch(exact["epoch_seconds"]),
+        batch=exact.get("batch", NOTHING),
         output=exact.get("output"),
     )
 

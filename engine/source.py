@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .errors import DataError
-from .passes import Passes, moves_with_batches, passes_over
+from .passes import Passes, passes_over
 
 __all__ = ["END", "NOTHING", "Source", "length_of"]
 
@@ -99,6 +99,11 @@ class Source:
             self.position += 1  # type: ignore[operator]
         return batch
 
+    def hold(self, batch: Any) -> None:
+        """Have the next batch in hand, which was fetched before and is not fetched again."""
+        self.in_hand = batch
+        self.position = (self.position or 0) + 1
+
     def open(self, data: Any) -> None:
         """Stand at the position, or at the beginning of a pass."""
         begins = self._left and (data is not self._one_shot or data is self._walked)
@@ -139,11 +144,6 @@ class Source:
     def replace(self) -> None:
         """Make way for other data, of which the next fetch begins a pass."""
         self.iterator = self.position = self._state = None
-
-    @property
-    def presents_again(self) -> bool:
-        """Whether the batch in hand can be fetched once more, by a run that goes on elsewhere."""
-        return not moves_with_batches(self._over)
 
     def anew(self) -> Source:
         """For a run that starts anew; worker processes that persist are kept."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import EventError, nearest
 from .events import as_event
+from .source import NOTHING
 
 __all__ = ["Next", "Progress", "Reason", "State", "Status", "Stopwatch"]
 
@@ -179,7 +180,8 @@ class Progress:
         recent: those of them that fired since the run last moved on, as behind an iteration;
             an error takes them back.
         run_time, epoch_time: seconds.
-        output: the step's result, loaded for the receivers that still wait for it.
+        batch, output: those of an iteration that a signal cut, for the receivers that still wait
+            for them; the batch is not fetched again, as it might be augmented otherwise then.
         loaded: whether it comes from a state dict and has not run since.
     """
 
@@ -192,6 +194,7 @@ class Progress:
     recent: list[str] = field(default_factory=list)
     run_time: Stopwatch = field(default_factory=Stopwatch)
     epoch_time: Stopwatch = field(default_factory=Stopwatch)
+    batch: Any = NOTHING
     output: Any = None
     loaded: bool = False
 

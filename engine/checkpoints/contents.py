@@ -66,6 +66,7 @@ class Contents:
             _ENGINE: engine.state_dict(),
             "others": {key: other.state_dict() for key, other in self.others.items()},
             "metrics": {k: value for k, value in engine.state.metrics.items() if is_plain(value)},
+            "measured": dict(engine.state.measured),
             _RANDOM: random.capture(),
         }
         handlers = state[_ENGINE]["footplate"]["handlers"]
@@ -105,6 +106,7 @@ class Contents:
         if _ENGINE in state and _ENGINE not in without:
             engine.load_state_dict(_completed(state[_ENGINE], engine, without))
             engine.state.metrics.update(state.get("metrics", {}))
+            engine.state.measured.update(state.get("measured", {}))
         for key, other in self.others.items():
             if key not in without:
                 other.load_state_dict(state["others"][key])

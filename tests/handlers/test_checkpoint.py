@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from footplate import Engine, Events, Signalled
 from footplate.engine.checkpoints.store import CheckpointStore
@@ -627,3 +628,34 @@ def test_a_metric_that_no_evaluation_measures_is_an_error_when_all_have_run(tmp_
     run.checkpoint.metric = "val_scores"
     with pytest.raises(KeyError, match="Did you mean 'val_score'"):
         run.trainer.run(run.data, max_epochs=2)
+
+
+class Noise(Dataset):
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.rand(1)
+
+
+@pytest.mark.covers("G4")
+def test_the_batch_of_an_iteration_that_a_signal_cuts_is_not_augmented_again(tmp_path):
+    def seen(folder: Path, *, cut: bool = False) -> list[float]:
+        torch.manual_seed(0)
+        batches: list[float] = []
+        trainer = Engine(lambda engine, batch: None, name="train")
+        evaluator = Engine(lambda engine, batch: None, name="val")
+        trainer.attach(Evaluation(evaluator, [0, 1], Events.ITERATION_COMPLETED(every=2)))
+        trainer.add_event_handler(
+            Events.ITERATION_COMPLETED, lambda e: batches.append(e.state.batch.item()), priority=99
+        )
+        if cut:
+            evaluator.on(Events.ITERATION_STARTED)(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        checkpoint = trainer.attach(Checkpoint(folder, torch.nn.Linear(1, 1)))
+        checkpoint.resume(trainer)
+        with suppress(Signalled):
+            trainer.run(DataLoader(Noise(), batch_size=1), max_epochs=1)
+        return batches
+
+    whole = seen(tmp_path / "whole")
+    assert seen(tmp_path / "cut", cut=True) + seen(tmp_path / "cut") == whole
