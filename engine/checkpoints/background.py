@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
@@ -175,6 +176,7 @@ class BackgroundSave:
             raise error
 
     def _run(self, function: Callable[[], object]) -> None:
+        time.sleep(0.001)  # training goes on first, and does not wait for its turn
         try:
             function()
         except BaseException as error:  # raised in the thread that asks

@@ -113,11 +113,13 @@ def wholly_used(tensors: Iterable[Tensor]) -> set[tuple[object, ...]]:
     What is saved of a storage is all of it; a view of a few numbers must not drag it along.
     """
     distinct = {identity(one): one for one in tensors if in_storage(one) and one.numel()}
-    used: Counter[tuple[object, ...]] = Counter()
+    idle: dict[tuple[object, ...], int] = {}
     for one in distinct.values():
-        used[storage_of(one)] += one.nbytes
-    sizes = {storage_of(one): one.untyped_storage().nbytes() for one in distinct.values()}
-    return {storage for storage, size in sizes.items() if used[storage] >= size}
+        storage = storage_of(one)
+        if storage not in idle:
+            idle[storage] = one.untyped_storage().nbytes()
+        idle[storage] -= one.nbytes
+    return {storage for storage, size in idle.items() if size <= 0}
 
 
 def compact(tree: Any) -> Any:

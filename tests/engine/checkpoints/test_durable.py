@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +57,15 @@ def test_what_was_handed_over_may_change_afterwards(tmp_path):
     expected = b"a" * 2**26 + b"bbbbb"
     assert (tmp_path / "file").read_bytes() == expected
     assert file.digest == hashlib.sha256(expected).hexdigest()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a disk that takes no time")
+def test_the_digest_is_waited_for():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        for _ in range(5):
+            with DurableFile(Path(folder) / "file") as file:
+                file.write(bytes(2**25))
+            assert file.digest == hashlib.sha256(bytes(2**25)).hexdigest()
 
 
 def test_a_file_that_is_there_is_replaced(tmp_path):
