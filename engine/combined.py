@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from .beginning import check_data
 from .errors import DataError, nearest
-from .passes import Passes, moves_with_batches, passes_over, skip
+from .passes import Passes, moves_with_batches, passes_over, rewind, skip
 from .random import preserved
 from .source import END, length_of
 
@@ -135,6 +135,10 @@ class _Several:
         self._data = data
         self._passes = passes
         self.moves_with_batches = any(map(moves_with_batches, passes.values()))
+
+    def rewind(self) -> None:
+        for one in self._passes.values():
+            rewind(one)
 
     def state_dict(self) -> dict[str, Any]:
         return {"loaders": [one.state_dict() for one in self._passes.values()]}

@@ -140,6 +140,7 @@ class Engine(Loop):
             except Suspended:  # it will run whole when the outer run goes on
                 if drawn is not None:
                     restore(drawn)
+                    self.source.rewind()
                 raise
             finally:
                 self.watch = None

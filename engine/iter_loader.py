@@ -170,7 +170,8 @@ class IterLoader(Iterator[Any]):
                 "DataLoader."
             )
         length = length_of(self.loader)
-        if self.position and length is not None and self.position >= length:
+        over = length is not None and self.position >= length
+        if self.position and over and not moves_with_batches(self._passes):
             return iter(())  # the pass is over: its end comes next
         self._passes_are_walked = True
         if self.position or self._begun == self.epoch:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .amount import Amount, Given
 from .beginning import check_data
-from .passes import Passes, Through, passes_over
+from .passes import Passes, Through, moves_with_batches, passes_over
 from .random import preserved
 from .source import END, length_of
 
@@ -52,8 +53,8 @@ def overfit(data: Any, amount: Given | Amount) -> Overfitted:
     """The same first batches in each pass, to see whether a model can learn them by heart.
 
     They are taken when they are first asked for, in the order of that pass, and kept. A run that
-    is resumed in another process takes them anew: give data in a fixed order to have the same
-    ones.
+    is resumed in another process takes the same ones anew; what this process draws to augment them
+    it draws otherwise then.
 
     Args:
         data: what can be iterated over, if only once.
@@ -135,6 +136,7 @@ class Overfitted:
         self._wanted = amount.of_total(length_of(data))
         self._kept: list[Any] = []
         self._passes: Passes | None = None  # of which the first is walked over
+        self._begun: Mapping[str, Any] | None = None  # how that was begun
         self._iterator: Iterator[Any] | None = None
 
     def __len__(self) -> int:
@@ -155,19 +157,23 @@ class Overfitted:
         """Passes over the same batches; a loaded run finds those that it was begun with."""
         return _Again(self)
 
-    def state_of_first(self) -> dict[str, Any] | None:
+    def fetch(self) -> None:
+        """Keep all that are wanted."""
+        while self._take():
+            continue
+
+    def state_of_first(self) -> Mapping[str, Any] | None:
         """How the pass was begun that the batches are from."""
-        return None if self._passes is None else self._passes.state_dict()
+        return self._begun
 
     def fetch_as(self, state: Mapping[str, Any]) -> None:
         """Keep the batches of a pass that was begun elsewhere."""
         self._kept.clear()
         with preserved():
-            self._passes = passes_over(self.data)
+            self._passes, self._begun = passes_over(self.data), state
             self._passes.load_state_dict(state)
             self._iterator = self._passes.go_on(0)
-            while self._take():
-                continue
+            self.fetch()
 
     def _take(self) -> bool:
         """Keep one batch more, if more are wanted and there are."""
@@ -175,7 +181,10 @@ class Overfitted:
             return False
         if self._iterator is None:
             self._passes = passes_over(self.data)
+            before = copy.deepcopy(self._passes.state_dict())
             self._iterator = self._passes.begin()
+            moves = moves_with_batches(self._passes)
+            self._begun = before if moves else None
         try:
             batch = next(self._iterator, END)
         except BaseException:  # its next pass would be another one
@@ -186,6 +195,8 @@ class Overfitted:
             self._wanted = len(self._kept)
         else:
             self._kept.append(batch)
+            if self._begun is None and self._passes is not None:
+                self._begun = copy.deepcopy(self._passes.state_dict())
         if len(self._kept) >= self._wanted:
             self._iterator = None
         return batch is not END
@@ -216,6 +227,8 @@ class _Again:
         if self._loaded is not None:
             self._data.fetch_as(self._loaded)
             self._loaded = None
+        else:
+            self._data.fetch()
 
 
 def _check(data: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from .errors import DataError
 from .random import capture, preserved, restore
 
-__all__ = ["Passes", "Resumable", "Through", "moves_with_batches", "passes_over", "skip"]
+__all__ = ["Passes", "Resumable", "Through", "moves_with_batches", "passes_over", "rewind", "skip"]
 
 _PLAIN = (list, tuple, range, str, bytes, dict)  # which draw no random numbers
 
@@ -104,6 +104,10 @@ class Through:
         """Take up the pass under way."""
         return self._wrap(self._passes.go_on(position), position)
 
+    def rewind(self) -> None:
+        """Have the data as they were before the pass."""
+        rewind(self._passes)
+
     def state_dict(self) -> dict[str, Any]:
         """The data's."""
         return self._passes.state_dict()
@@ -116,6 +120,12 @@ class Through:
 def moves_with_batches(passes: Passes | None) -> bool:
     """Whether what is saved of passes moves with each batch, so that none can be fetched ahead."""
     return getattr(passes, "moves_with_batches", False)
+
+
+def rewind(passes: Passes) -> None:
+    """Have what belongs to the data alone as it was before the pass under way was begun."""
+    if callable(back := getattr(passes, "rewind", None)):
+        back()
 
 
 class _WalkedAgain:

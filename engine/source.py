@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .errors import DataError
-from .passes import Passes, passes_over
+from .passes import Passes, passes_over, rewind
 
 __all__ = ["END", "NOTHING", "Source", "length_of"]
 
@@ -147,9 +147,14 @@ class Source:
 
     def anew(self) -> Source:
         """For a run that starts anew; worker processes that persist are kept."""
-        source = Source()
+        source = Source(state=None if self._begun else self._state)
         source._of, source._over = self._of, self._over
         return source
+
+    def rewind(self) -> None:
+        """Stand as if the pass under way had not been begun: it is begun when the run is, anew."""
+        if self._over is not None and self._begun and self.position is not None:
+            rewind(self._over)
 
     def state_dict(self) -> dict[str, Any] | None:
         """How the pass under way was begun, in plain values; ``None`` before the first."""

@@ -151,7 +151,7 @@ class Checkpoint(Handler):
     def opened(self, engine: Engine) -> None:
         """Refuse now what could not be saved later; begin to count the minutes."""
         self.contents.check(engine)
-        self._due, self._score, self._failed = False, None, False
+        self._score, self._failed = None, False
         self._since = time.monotonic()
 
     def safe_point(self, engine: Engine) -> None:
@@ -199,6 +199,9 @@ class Checkpoint(Handler):
     ) -> Path:
         """Save now. Call it where nothing is under way: before a run, after it, at SAFE_POINT.
 
+        Elsewhere the checkpoint is not exact, and no run goes on from it by itself; see
+        :meth:`request`.
+
         Args:
             engine: the engine that this is attached to.
             name: of the checkpoint's directory; by default the iteration.
@@ -218,11 +221,11 @@ class Checkpoint(Handler):
         manifest = replace(
             self._manifest(engine),
             meta=dict(meta or {}),
-            exact=not without,
+            exact=not without and _is_safe(engine),
             left_out=tuple(without),
         )
         path = self._write(weights, state, manifest, name)
-        if manifest.exact:
+        if manifest.exact and name is None:
             self._note(manifest)
         return path
 
@@ -269,6 +272,7 @@ class Checkpoint(Handler):
         without = {*without, *manifest.left_out}
         state.setdefault("metrics", manifest.metrics)
         self.contents.check_others(state, without)
+        self.contents.check_handlers(engine, state, without)
         self.store.load_weights(path, self.model)
         self.contents.give_back(engine, state, without)
         _logger.info(
@@ -299,9 +303,17 @@ class Checkpoint(Handler):
 
     def _mark(self, engine: Engine) -> None:
         self._due = True
-        if self.metric is None or self.metric in engine.state.measured:
+        if self.metric is None:
             return
         metrics = scalars_of(engine.state.metrics)
+        if self.metric in engine.state.metrics and self.metric not in metrics:
+            kind = type(engine.state.metrics[self.metric]).__name__
+            raise TypeError(
+                f"the best checkpoint goes by metric {self.metric!r}, but that is no single "
+                f"number; it is a {kind}."
+            )
+        if self.metric in engine.state.measured:
+            return
         if self.metric in metrics:  # which somebody set by hand
             self._score = self._as_score(metrics[self.metric])
         elif metrics and not _is_evaluated(engine):
@@ -331,7 +343,10 @@ class Checkpoint(Handler):
 
     def _save(self, engine: Engine) -> None:
         if not self.background:
-            self.save(engine)
+            weights, state = self.contents.gather(engine)
+            manifest = self._manifest(engine)
+            self._write(weights, state, manifest)
+            self._note(manifest)
             return
         self._writing.wait()  # it may read the copy
         self._writing.check()
@@ -385,6 +400,11 @@ class Checkpoint(Handler):
                 RuntimeWarning,
                 stacklevel=3,
             )
+
+
+def _is_safe(engine: Engine) -> bool:
+    """Whether nothing is under way."""
+    return engine.watch is None or engine.last_event_name == "SAFE_POINT"
 
 
 def _is_evaluated(engine: Engine) -> bool:

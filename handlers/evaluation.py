@@ -9,6 +9,7 @@ from ..engine.evaluating import evaluate
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
+from ..engine.source import Source
 
 __all__ = ["Evaluation"]
 
@@ -58,6 +59,14 @@ class Evaluation(Handler):
         if engine is self.evaluator:
             raise ValueError(f"{engine!r} can't evaluate itself; attach this to the trainer.")
         engine.add_event_handler(self.when, self._evaluate, priority=self.priority)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the evaluator's data keep between passes: an order of their own, a generator."""
+        return {"data": self.evaluator.source.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Have the evaluator's data go on from there."""
+        self.evaluator.source = Source(state=state["data"])
 
     def _evaluate(self, engine: Engine) -> None:
         evaluate(engine, self.evaluator, self.data, prefix=self.prefix)

@@ -35,6 +35,8 @@ class Contents:
         for key, other in (others or {}).items():
             if not hasattr(other, "state_dict") or not hasattr(other, "load_state_dict"):
                 raise TypeError(f"{key!r} is a {type(other).__name__}, which has no state_dict().")
+            if key in (_ENGINE, _RANDOM):
+                raise ValueError(f"{key!r} is saved in any case; give the other another name.")
         self.model = model
         self.others = dict(others or {})
 
@@ -50,6 +52,10 @@ class Contents:
         """
         for key, handler in stateful(engine).items():
             check_plain(handler.state_dict(), f"the state of handler {key!r}: state")
+        for key, other in self.others.items():
+            check_plain(other.state_dict(), f"the state of {key!r}: state")
+        for key in engine.state_dict_user_keys:
+            check_plain(getattr(engine.state, key), f"engine.state.{key}")
 
     def gather(
         self, engine: Engine, without: Collection[str] = ()
@@ -90,6 +96,25 @@ class Contents:
                 f"without."
             )
 
+    def check_handlers(
+        self, engine: Engine, state: Mapping[str, Any], without: Collection[str] = ()
+    ) -> None:
+        """Refuse a state of other handlers than there are.
+
+        Raises:
+            StateError: naming both sides.
+        """
+        if _ENGINE not in state or _ENGINE in without:
+            return
+        saved = state[_ENGINE].get("footplate", {}).get("handlers", {}).keys() - set(without)
+        given = stateful(engine).keys() - set(without)
+        if saved != given:
+            raise StateError(
+                f"the checkpoint does not fit the handlers: no state for "
+                f"{_told(sorted(given - saved))}; no handler for {_told(sorted(saved - given))}. "
+                f"Attach the same handlers under the same names, or name them in without=."
+            )
+
     def give_back(
         self, engine: Engine, state: Mapping[str, Any], without: Collection[str] = ()
     ) -> None:
@@ -109,7 +134,11 @@ class Contents:
             engine.state.measured.update(state.get("measured", {}))
         for key, other in self.others.items():
             if key not in without:
-                other.load_state_dict(state["others"][key])
+                try:
+                    other.load_state_dict(state["others"][key])
+                except Exception as error:
+                    error.add_note(f"raised by {key!r}, loading its state from a checkpoint")
+                    raise
         if _RANDOM in state and _RANDOM not in without:
             random.restore(state[_RANDOM])
 

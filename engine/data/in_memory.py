@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -135,12 +136,19 @@ class _InMemoryPasses:
             return self.go_on(position)
         return _batches(self._loader, self._number, position)
 
+    def rewind(self) -> None:
+        """Have the pass under way begin next."""
+        if self._number is not None:
+            self._loader.set_epoch(self._number)
+
     def state_dict(self) -> dict[str, Any]:
         """What the order follows from, the pass under way, and the one that begins next."""
         loader = self._loader
         return {
             "seed": loader.order.seed,
             "size": loader.order.size,
+            "batch_size": loader.batch_size,
+            "shuffle": loader.order.shuffle,
             "pass": self._number,
             "next": loader.epoch,
         }
@@ -161,6 +169,15 @@ class _InMemoryPasses:
             raise StateError(
                 f"the state belongs to {state['size']} samples, these data have {order.size}, and "
                 f"so another order; give the same data, or begin a new run."
+            )
+        batches = state["batch_size"], state["shuffle"]
+        if batches != (self._loader.batch_size, order.shuffle):
+            warnings.warn(
+                f"the run was saved over batches of {batches[0]} with shuffle={batches[1]}, and "
+                f"goes on with batches of {self._loader.batch_size} with shuffle={order.shuffle}, "
+                f"so its samples may be others.",
+                RuntimeWarning,
+                stacklevel=2,
             )
         self._number = state["pass"]
         self._loader.set_epoch(state["next"])

@@ -15,6 +15,7 @@ import copy
 import hashlib
 import itertools
 import random
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -49,17 +50,27 @@ class LoaderPasses:
         if before is not None and before._kept is not None:
             self._kept, self._indices = before._kept, before._indices
             self._indices.number = 0  # as in a run of another process
-        self._dataset: Any = None  # the state of the data, loaded
-        self.moves_with_batches = not loader.num_workers and _is_stateful(loader.dataset)
+        here = [] if loader.num_workers else list(_datasets_in(loader.dataset))
+        self._datasets = [one for one in here if _is_stateful(one)]
+        self._loaded: list[Any] = []  # their states
+        self.moves_with_batches = bool(self._datasets)
 
     def begin(self) -> Iterator[Any]:
         """Begin a new pass."""
         self._indices.start = None
+        self._indices.catch_up()
         self._load_dataset()
         return iter(self._view())
 
     def go_on(self, position: int) -> Iterator[Any]:
         """Take up the pass under way, without loading what lies behind it."""
+        if self._loader.num_workers and not self._loader.in_order:
+            warnings.warn(
+                "the loader hands out batches as they are ready (in_order=False), so a run that "
+                "goes on loses some and repeats others; give in_order=True.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         indices, generators = self._indices, self._indices.now()
         with preserved():
             indices.position = position
@@ -71,28 +82,27 @@ class LoaderPasses:
         self._load_dataset()
         return iterator
 
+    def rewind(self) -> None:
+        """Have what belongs to the loader as it was before the pass was begun."""
+        self._indices.rewind()
+
     def state_dict(self) -> dict[str, Any]:
         """How the pass was begun: generators, samplers with a state; the data's state as it is.
 
         Data that worker processes load have one in each of them, which is not known here.
         """
-        dataset: Any = self._loader.dataset
-        here = not self._loader.num_workers
-        return {
-            "indices": self._indices.state_dict(),
-            "dataset": dataset.state_dict() if here and _is_stateful(dataset) else None,
-        }
+        datasets = [copy.deepcopy(one.state_dict()) for one in self._datasets]
+        return {"indices": self._indices.state_dict(), "datasets": datasets or self._loaded}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Know a pass that was begun elsewhere."""
         self._indices.load_state_dict(state["indices"])
-        self._dataset = state["dataset"]
+        self._loaded = state["datasets"]
 
     def _load_dataset(self) -> None:
-        dataset: Any = self._loader.dataset
-        if self._dataset is not None and _is_stateful(dataset):
-            dataset.load_state_dict(self._dataset)
-        self._dataset = None
+        for one, state in zip(self._datasets, self._loaded, strict=False):
+            one.load_state_dict(state)
+        self._loaded = []
 
     def _view(self) -> DataLoader[Any]:
         """The loader, made to draw its indices from ours."""
@@ -127,6 +137,8 @@ class _Indices:
         self._parts = [one for one in parts_of(self._sampler) if one is not loader.dataset]
         self._numbered = loader.num_workers > 0
         self._samplers: list[Any] | None = None  # their states when the pass was begun
+        self._now: list[Any] | None = None  # and when the run was saved that was loaded
+        self._like = _told_of(self._sampler, self._parts)
         self.start: dict[str, Any] | None = None
         self.number = 0
         self.position: int | None = None
@@ -138,11 +150,33 @@ class _Indices:
         if self.position is not None and self.start is not None:
             return self._further_on(self.start, self.position)
         self.start = {"made": self._captured(), "begun": None}
-        self._samplers = [one.state_dict() if _is_stateful(one) else None for one in self._parts]
+        self._samplers = self._states()
         indices = self._from_the_first(self.start, iter(self._sampler))
         if self.position:  # how the pass was begun is not known
             next(itertools.islice(indices, self.position, self.position), None)
         return indices
+
+    def rewind(self) -> None:
+        """Have generators and samplers as they were when the pass under way was begun."""
+        if self.start is not None:
+            self.put_back(self.start["made"]["generators"])
+            self._load(self._samplers)
+            self.number -= self.start["begun"] is not None
+
+    def catch_up(self) -> None:
+        """Have the samplers as they were when the state that was loaded was saved."""
+        self._load(self._now)
+        self._now = None
+
+    def _states(self) -> list[Any]:
+        return [_state_of(one) for one in self._parts]
+
+    def _load(self, states: list[Any] | None) -> None:
+        for one, state in zip(self._parts, states or (), strict=False):
+            if _is_stateful(one):
+                one.load_state_dict(copy.deepcopy(state))
+            elif state:
+                vars(one).update(state)
 
     def now(self) -> list[Any]:
         """The states of the generators that belong to loader and samplers."""
@@ -157,13 +191,22 @@ class _Indices:
             "start": self.start,
             "number": self.number,
             "samplers": self._samplers,
+            "now": self._states() if self._now is None else self._now,
             "generators": self.now(),
+            "like": self._like,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.start, self.number = state["start"], state["number"]
-        self._samplers = state["samplers"]
+        self._samplers, self._now = state["samplers"], state["now"]
         self.put_back(state["generators"])
+        if state["like"] != self._like:
+            warnings.warn(
+                f"the run was saved over a loader of {state['like']} and goes on with one of "
+                f"{self._like}, so its samples may be others.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _from_the_first(self, start: dict[str, Any], indices: Iterator[Any]) -> Iterator[Any]:
         start["begun"] = self._captured()
@@ -172,9 +215,7 @@ class _Indices:
 
     def _further_on(self, start: dict[str, Any], position: int) -> Iterator[Any]:
         self._set(start["made"])
-        for one, state in zip(self._parts, self._samplers or (), strict=False):
-            if state is not None:
-                one.load_state_dict(state)
+        self._load(self._samplers)
         indices = iter(self._sampler)
         if start["begun"] is None:
             return self._from_the_first(start, indices)
@@ -255,6 +296,35 @@ def _seed_here(seed: bytes) -> None:
 
 def _numbers(first: int) -> Iterator[bytes]:
     return (number.to_bytes(8, "little") for number in itertools.count(first))
+
+
+def _datasets_in(dataset: Any) -> Iterator[Any]:
+    """A dataset, and what it is a subset or another view of."""
+    while dataset is not None:
+        yield dataset
+        dataset = getattr(dataset, "dataset", None)
+
+
+def _state_of(sampler: Any) -> dict[str, Any]:
+    """What a sampler says of itself; of one that says nothing, the numbers that it may count by."""
+    if _is_stateful(sampler):
+        return copy.deepcopy(dict(sampler.state_dict()))
+    told = hasattr(sampler, "set_epoch")  # by whoever seeds samplers, in this run, too
+    kept = {} if told else getattr(sampler, "__dict__", {})
+    return {name: value for name, value in kept.items() if type(value) is int and _counts(name)}
+
+
+def _counts(name: str) -> bool:
+    """Whether an attribute of this name may count passes; no rank, say, nor a size."""
+    return any(word in name.lower() for word in ("epoch", "pass", "count"))
+
+
+def _told_of(sampler: Any, parts: list[Any]) -> str:
+    names = ", ".join(type(one).__name__ for one in parts)
+    try:
+        return f"{len(sampler)} batches by {names}"
+    except (TypeError, NotImplementedError):
+        return f"batches by {names}"
 
 
 def _is_stateful(one: Any) -> bool:

@@ -21,6 +21,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from footplate import Engine, Events, Signalled
 from footplate.engine.checkpoints.store import CheckpointStore
 from footplate.engine.checkpoints.when import When
+from footplate.engine.data.in_memory import InMemoryLoader
+from footplate.engine.data.order import ordered_loader
 from footplate.engine.errors import StateError
 from footplate.engine.handler import Handler
 from footplate.engine.random import seed_all
@@ -659,3 +661,126 @@ def test_the_batch_of_an_iteration_that_a_signal_cuts_is_not_augmented_again(tmp
 
     whole = seen(tmp_path / "whole")
     assert seen(tmp_path / "cut", cut=True) + seen(tmp_path / "cut") == whole
+
+
+def private(data: Dataset) -> DataLoader:
+    return DataLoader(data, 2, shuffle=True, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.covers("G4")
+@pytest.mark.parametrize("signum", [None, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "loader",
+    [
+        private,
+        lambda data: ordered_loader(data, 2, shuffle=True),
+        lambda data: InMemoryLoader(torch.arange(6.0).view(6, 1), 2, shuffle=True),
+    ],
+    ids=["generator", "ordered", "in memory"],
+)
+def test_an_evaluation_keeps_the_order_of_its_own_data(tmp_path, loader, signum):
+    def seen(folder: Path, cut: int | None = None) -> list[tuple[int, list[float]]]:
+        torch.manual_seed(0)
+        batches: list[tuple[int, list[float]]] = []
+        trainer = Engine(lambda engine, batch: None, name="train")
+        evaluator = Engine(lambda engine, batch: batch.flatten().tolist(), name="val")
+        evaluation = Evaluation(evaluator, loader(Noise()), Events.ITERATION_COMPLETED(every=2))
+        trainer.attach(evaluation)
+        checkpoint = trainer.attach(
+            Checkpoint(folder, torch.nn.Linear(1, 1), when=Events.ITERATION_COMPLETED)
+        )
+        checkpoint.resume(trainer)
+
+        @evaluator.on(Events.ITERATION_COMPLETED)
+        def look(engine: Engine) -> None:
+            now = trainer.state.iteration
+            batches.append((now, engine.state.output))
+            if cut == now and engine.state.iteration == 2:
+                os.kill(os.getpid(), signum) if signum else 1 / 0
+
+        with suppress(Signalled, ZeroDivisionError):
+            trainer.run([0] * 8, max_epochs=1)
+        return batches
+
+    whole = seen(tmp_path / "whole")
+    first = seen(tmp_path / "cut", cut=4)
+    rest = seen(tmp_path / "cut")
+    assert [one for one in first if one[0] < 4] + rest == whole
+
+
+def test_a_save_amid_an_iteration_is_not_exact(tmp_path):
+    run = Run(tmp_path, when=When(None, at_end=False))
+    run.trainer.on(Events.ITERATION_STARTED(once=3))(run.checkpoint.save)
+    run.trainer.run(run.data)
+    assert [manifest.exact for _, manifest in run.checkpoint.store] == [False]
+    other = Run(tmp_path)
+    assert other.checkpoint.resume(other.trainer) is None
+
+
+def test_a_request_before_the_run_is_served(tmp_path):
+    run = Run(tmp_path, when=When(None, at_end=False))
+    run.checkpoint.request()
+    run.trainer.run(run.data)
+    assert names(tmp_path) == ["00000001"]
+
+
+def test_a_save_by_hand_leaves_what_is_due(tmp_path):
+    run = Run(tmp_path, last=3)
+    run.trainer.on(Events.SAFE_POINT(once=5), priority="HIGHEST")(
+        lambda engine: run.checkpoint.save(engine, name="mine") and None
+    )
+    run.trainer.run(run.data)
+    assert names(tmp_path) == ["00000005", "mine"]
+
+
+def test_the_best_by_what_is_no_number_is_refused(tmp_path):
+    run = Run(tmp_path, best=1, metric="score")
+    run.scores = {1: "high"}
+    with pytest.raises(TypeError, match="'score', but that is no single number; it is a str"):
+        run.trainer.run(run.data)
+
+
+def test_a_resume_that_is_refused_changes_nothing(tmp_path):
+    run, other = Run(tmp_path), Run(tmp_path)
+    run.trainer.run(run.data)
+    other.trainer.attach(EarlyStopping("score", patience=3))
+    before = other.weights()
+    with pytest.raises(StateError, match="no state for 'early_stopping'; no handler for nothing"):
+        other.checkpoint.resume(other.trainer)
+    assert same(other.weights(), before)
+    assert other.trainer.state.iteration == 0
+
+
+class Picky:
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        raise ValueError("no")
+
+
+def test_an_error_of_others_says_whose(tmp_path):
+    runs = [Run(tmp_path), Run(tmp_path)]
+    for run in runs:
+        run.checkpoint.contents.others["picky"] = Picky()
+    runs[0].trainer.run(runs[0].data)
+    with pytest.raises(ValueError, match="no") as caught:
+        runs[1].checkpoint.resume(runs[1].trainer)
+    assert "raised by 'picky', loading its state from a checkpoint" in caught.value.__notes__
+
+
+def test_what_others_hold_is_looked_at_before_the_run(tmp_path):
+    run = Run(tmp_path)
+    run.checkpoint.contents.others["plain"] = Unplain()
+    with pytest.raises(TypeError, match=r"of 'plain': state\['best'\]\[1\] is a numpy.float64"):
+        run.trainer.run(run.data)
+    assert run.trainer.state.iteration == 0
+    with pytest.raises(ValueError, match="'random' is saved in any case"):
+        Checkpoint(tmp_path, run.model, {"random": run.optimizer})
+
+
+def test_metrics_come_back(tmp_path):
+    run, other = Run(tmp_path), Run(tmp_path)
+    run.trainer.run(run.data, max_epochs=2)
+    other.checkpoint.resume(other.trainer)
+    assert other.trainer.state.metrics == {"score": 0.9}

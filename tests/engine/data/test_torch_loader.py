@@ -18,6 +18,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     Sampler,
+    Subset,
     SubsetRandomSampler,
     WeightedRandomSampler,
     get_worker_info,
@@ -587,3 +588,77 @@ class _FirstOnly:
 
 def _numbers(batch: torch.Tensor) -> torch.Tensor:
     return batch if batch.dim() == 1 else batch[:, 0]
+
+
+class Live(Sampler):
+    """Its state is an object that it goes on changing."""
+
+    def __init__(self) -> None:
+        self.state = {"passes": 0}
+
+    def __iter__(self):
+        self.state["passes"] += 1
+        yield from random.Random(self.state["passes"]).sample(range(9), 9)
+
+    def __len__(self) -> int:
+        return 9
+
+    def state_dict(self):
+        return self.state
+
+    def load_state_dict(self, state) -> None:
+        self.state = state
+
+
+class CountsEpochs(Sampler):
+    """Counts its own passes, and says so to nobody."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def __iter__(self):
+        self.epoch += 1
+        yield from random.Random(self.epoch).sample(range(9), 9)
+
+    def __len__(self) -> int:
+        return 9
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+@pytest.mark.parametrize("sampler", [Live, CountsEpochs])
+def test_a_sampler_that_counts_its_passes_goes_on(sampler, cut):
+    assert_goes_on(lambda: DataLoader(Noisy(9), 3, sampler=sampler()), cut)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5])
+def test_a_subset_of_data_with_a_state_goes_on(cut):
+    assert_goes_on(
+        lambda: DataLoader(Subset(Remembering(), range(2, 10)), 3, shuffle=True), cut, epochs=2
+    )
+
+
+def test_batches_as_they_are_ready_can_not_go_on_exactly_and_that_is_said():
+    def make():
+        return DataLoader(Noisy(6), 2, num_workers=1, in_order=False)
+
+    with pytest.warns(RuntimeWarning, match="in_order=False"):
+        assert_goes_on(make, 1, epochs=1)  # one worker keeps the order
+
+
+def test_another_loader_is_warned_about():
+    _, saved = trained(DataLoader(Noisy(8), 2), 1, cut=1)
+    with pytest.warns(RuntimeWarning, match="a loader of 4 batches .* with one of 2 batches"):
+        trained(DataLoader(Noisy(8), 4), 1, state=saved[-1])
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
+@pytest.mark.parametrize("cut", [2, 3, 5, 6])
+@pytest.mark.parametrize("wrapped", [IterLoader, lambda loader: overfit(loader, 3)])
+def test_a_stateful_loader_of_torchdata_goes_on_within_others(wrapped, cut):
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+
+    def make():
+        torch.manual_seed(5)  # it draws when it is made
+        return wrapped(stateful(list(range(9)), 3, shuffle=True))
+
+    assert_goes_on(make, cut, epochs=2)
