@@ -8,7 +8,7 @@ import platform
 import sys
 from importlib.metadata import version
 
-BENCHMARKS = ["import_time", "overhead", "memory", "step", "loading", "saving"]
+BENCHMARKS = ["import_time", "overhead", "memory", "step", "loading", "saving", "crash"]
 
 chosen = sys.argv[1:] or BENCHMARKS
 if unknown := [name for name in chosen if name not in BENCHMARKS]:
