@@ -301,9 +301,7 @@ def test_the_state_of_other_data_is_refused(changed, message):
 
 
 def test_the_state_of_data_of_another_kind_is_refused():
-    with pytest.raises(
-        StateError, match="does not tell batch_size, next, pass, shuffle, size"
-    ):
+    with pytest.raises(StateError, match="does not tell batch_size, next, pass, shuffle, size"):
         InMemoryLoader(numbers(5), 2).make_passes().load_state_dict({"seed": 0, "start": None})
 
 
