@@ -139,7 +139,7 @@ def _start_anew(
     if data is not None and epoch_length is None:
         epoch_length = _not_empty(length_of(data))
     state.iteration = state.epoch = 0
-    state.measured.clear()
+    state.measured = {}
     state.epoch_length = epoch_length
     if max_iters is None:
         set_limit(state, "max_epochs", 1 if max_epochs is None else max_epochs)

@@ -126,6 +126,8 @@ class Loop(Emitter):
                 setattr(state, attribute, 0)
         state.event_to_attr = {name: one for name, one in attributes.items() if one is not None}
         state.counts = counts
+        if not hasattr(state, "measured"):  # one of pytorch-ignite's
+            state.measured = {}
         if getattr(state, "stage", None) is None:
             state.stage = self.name
 
