@@ -133,6 +133,9 @@ class Checkpoint(Handler):
         self._best: list[float] = []  # the scores that are kept, the best first
         self._since = math.inf  # seconds, when the last save was
         self._failed = False  # whether a save did, so that none is tried for the error
+        self._spoiled = False  # whether an error came amid an iteration, so that none is exact
+        self._stood = -1  # the number of the checkpoint that this run goes on from
+        self._written: set[Path] = set()
         self._host, self._writing = HostCopy(), BackgroundSave()
 
     @property
@@ -152,7 +155,14 @@ class Checkpoint(Handler):
         """Refuse now what could not be saved later; begin to count the minutes."""
         self.contents.check(engine)
         self._score, self._failed = None, False
+        if callable(prepare := getattr(self.store, "prepare", None)):
+            prepare()
         self._since = time.monotonic()
+
+    def started(self, engine: Engine) -> None:
+        """Take a run that starts anew as a good one."""
+        if engine.state.iteration == 0:
+            self._spoiled = False
 
     def safe_point(self, engine: Engine) -> None:
         """Save if that is due, or if a signal is about to stop the run."""
@@ -171,9 +181,10 @@ class Checkpoint(Handler):
 
     def exception_raised(self, engine: Engine, exception: BaseException) -> None:
         """Leave a checkpoint for inspection."""
+        self._spoiled = True
+        self._writing.wait()
         trained = engine.state.iteration > 0 and isinstance(exception, Exception)
         if self.when.on_error and trained and not self._failed:
-            self._writing.wait()
             weights, state = self.contents.gather(engine)
             error = f"{type(exception).__name__}: {exception}"
             self._write(weights, state, replace(self._manifest(engine), exact=False, error=error))
@@ -221,9 +232,11 @@ class Checkpoint(Handler):
         manifest = replace(
             self._manifest(engine),
             meta=dict(meta or {}),
-            exact=not without and _is_safe(engine),
             left_out=tuple(without),
+            kept=name is not None,
         )
+        if without or not _is_safe(engine):
+            manifest = replace(manifest, exact=False)
         path = self._write(weights, state, manifest, name)
         if manifest.exact and name is None:
             self._note(manifest)
@@ -240,6 +253,7 @@ class Checkpoint(Handler):
         engine: Engine,
         which: Which = "last",
         *,
+        within: str | Path | None = None,
         without: Collection[str] = (),
         digests: bool = True,
     ) -> Path | None:
@@ -254,6 +268,8 @@ class Checkpoint(Handler):
             which: ``True`` or ``"last"``: the one that was saved last; ``"best"``: the best of the
                 same run; or a path: of a checkpoint, or of a directory with the checkpoints of one
                 run or several somewhere below, of which the last is taken; or a name here.
+            within: a folder with the checkpoints of several runs somewhere below, such as those of
+                an experiment, where to look for it in place of the own directory.
             without: what to leave as it is: ``"random"``, keys of others and handlers.
             digests: whether all files are read to compare their digests, and not their sizes only.
 
@@ -265,7 +281,8 @@ class Checkpoint(Handler):
                 there or broken.
         """
         self.contents.check_names(engine, without)
-        path = find(self.store, which, digests=digests)
+        self._writing.wait()
+        path = find(self.store if within is None else Path(within), which, digests=digests)
         if path is None:
             return None
         manifest, state = self.store.manifest(path), self.store.load_state(path, digests=False)
@@ -279,8 +296,9 @@ class Checkpoint(Handler):
             "the run goes on from %s; its checkpoints go to %s", path, self.store.directory
         )
         self._tell(path, manifest)
-        self.run = manifest.run
-        scores = (one.score for _, one in self.store if one.run == self.run and one.exact)
+        self.run, self._stood, self._spoiled = manifest.run, manifest.number, not manifest.exact
+        own = (one for _, one in self.store if one.run == self.run and one.exact)
+        scores = [one.score for one in own if one.compared_by == self._compared_by]
         self._best = sorted((score for score in scores if score is not None), reverse=True)
         return path
 
@@ -293,6 +311,8 @@ class Checkpoint(Handler):
         Raises:
             StateError: if there is no such checkpoint.
         """
+        self._writing.wait()
+        self._writing.check()
         path = find(self.store, which, run=self.run, digests=True)
         if path is None:
             raise StateError(f"this run has no {which} checkpoint in {self.store.directory}.")
@@ -369,6 +389,8 @@ class Checkpoint(Handler):
             epoch=state.epoch,
             metrics=scalars_of(state.metrics),
             score=self._score,
+            compared_by=self._compared_by,
+            exact=not self._spoiled,
             seed=random.current_seed() if state.seed is None else state.seed,
             config=self.config,
         )
@@ -381,11 +403,29 @@ class Checkpoint(Handler):
         name: str | None = None,
     ) -> Path:
         """Write a checkpoint, and then take away those that it makes needless."""
-        self._failed = True
-        path = self.store.save(weights, state, manifest, name=name)
-        self._failed = False
-        self.store.prune(self.run, last=self.last, best=self.best)
+        try:
+            path = self.store.save(weights, state, manifest, name=name)
+        except BaseException:
+            self._failed = True
+            raise
+        self._written.add(path)
+        try:
+            self.store.prune(self.run, last=self.last, best=self.best, spare=self._others())
+        except OSError as error:  # the next save tries again
+            warnings.warn(f"older checkpoints stay: {error}.", RuntimeWarning, stacklevel=2)
         return path
+
+    def _others(self) -> list[Path]:
+        """What another process has saved of this run since this one began or went on."""
+        return [
+            path
+            for path, one in self.store
+            if one.run == self.run and one.number > self._stood and path not in self._written
+        ]
+
+    @property
+    def _compared_by(self) -> str | None:
+        return None if self.metric is None else f"{'max' if self.sign > 0 else 'min'} {self.metric}"
 
     @staticmethod
     def _tell(path: Path, manifest: Manifest) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from .. import random
 from ..engine import Engine
 from ..errors import StateError, nearest
 from ..serialization import is_plain, stateful
 from .plain import check_plain
-from .tensor_file import weights_of
+from .tensor_file import check_weights, weights_of
 
 __all__ = ["Contents"]
 
@@ -50,6 +51,8 @@ class Contents:
         Raises:
             TypeError: naming the handler, the place in its state, and the type.
         """
+        if not any(map(is_lazy, self.model.parameters())):  # else they are not there yet
+            check_weights(weights_of(self.model))
         for key, handler in stateful(engine).items():
             check_plain(handler.state_dict(), f"the state of handler {key!r}: state")
         for key, other in self.others.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StateError, nearest
+from .keeping import comparable
 from .manifest import Manifest
 from .remote import store_at
 from .store import CheckpointStore, Store
@@ -120,9 +121,9 @@ def _best(newest_first: list[_Saved], digests: bool) -> Path | None:
         return None
     run = newest_first[0].manifest.run
     own = [one for one in reversed(newest_first) if one.manifest.run == run]
-    scored = [(one.manifest.score, one) for one in own if one.manifest.score is not None]
-    scored.sort(key=lambda pair: -pair[0])
-    best = _first_whole((one for _, one in scored), digests)
+    by_path = {one.path: one for one in own}
+    scored = comparable((one.path, one.manifest) for one in own)
+    best = _first_whole((by_path[path] for path, _ in scored), digests)
     if best is None:
         last = own[-1].path
         raise StateError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import StateError
+from .state_file import nothing_else_allowed
 from .tensor_file import read_tensors
 
 __all__ = ["ALLOWED", "read_weights_file"]
@@ -28,7 +28,6 @@ __all__ = ["ALLOWED", "read_weights_file"]
 _MODEL = "model.safetensors"
 _INDEX = ".index.json"  # of a model in several files, as Hugging Face writes them
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_READING = threading.Lock()
 
 
 class _LeftOut:
@@ -205,14 +204,8 @@ def _stand_ins() -> Iterator[None]:
     allowed: list[Any] = [
         (stand_in, name) for names in ALLOWED.values() for name, stand_in in names.items()
     ]
-    with _READING:
-        others = torch.serialization.get_safe_globals()
-        torch.serialization.clear_safe_globals()  # which a stand-in could be mixed up with
-        try:
-            with torch.serialization.safe_globals(allowed):
-                yield
-        finally:
-            torch.serialization.add_safe_globals(others)
+    with nothing_else_allowed(), torch.serialization.safe_globals(allowed):
+        yield
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -7,7 +7,18 @@ from pathlib import Path
 
 from .manifest import Manifest
 
-__all__ = ["superfluous"]
+__all__ = ["comparable", "superfluous"]
+
+
+def comparable(found: Iterable[tuple[Path, Manifest]]) -> list[tuple[Path, Manifest]]:
+    """Those that have a score of the metric that the last of them is compared by, best first.
+
+    Args:
+        found: checkpoints of one run, from the first to the last that was saved.
+    """
+    scored = [pair for pair in found if pair[1].score is not None]
+    own = [pair for pair in scored if pair[1].compared_by == scored[-1][1].compared_by]
+    return sorted(own, key=lambda pair: -(pair[1].score or 0.0))
 
 
 def superfluous(
@@ -15,7 +26,8 @@ def superfluous(
 ) -> list[Path]:
     """The checkpoints of a run but for the last and the best.
 
-    Of those that are not exact, which count for neither, the latest is kept.
+    Of those that are not exact, which count for neither, the latest is kept. Those that somebody
+    saved under a name count for nothing, and are kept, too.
 
     Args:
         found: checkpoints of any runs, from the first to the last that was saved.
@@ -35,11 +47,10 @@ def superfluous(
         >>> [str(path) for path in superfluous(found, "r", last=1, best=1)]
         ['b', 'c']
     """
-    own = [(path, manifest) for path, manifest in found if manifest.run == run]
+    own = [(path, one) for path, one in found if one.run == run and not one.kept]
     exact = [pair for pair in own if pair[1].exact]
-    scored = [(manifest.score, path) for path, manifest in exact if manifest.score is not None]
-    scored.sort(key=lambda pair: -pair[0])
+    scored = comparable(exact)
     kept = {path for path, _ in exact[max(len(exact) - last, 0) :]}
-    kept |= {path for _, path in scored[:best]}
+    kept |= {path for path, _ in scored[:best]}
     kept.update([path for path, manifest in own if not manifest.exact][-1:])
     return [path for path, _ in own if path not in kept]

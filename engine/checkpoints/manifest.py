@@ -66,6 +66,8 @@ class Manifest:
         error: the error that it was written after.
         metrics: the run's scalar metrics then.
         score: the value that checkpoints are compared by, more being better; ``None`` for none.
+        compared_by: what that is: ``"max"`` or ``"min"`` and the metric.
+        kept: whether somebody saved it under a name, so that it is never taken away.
         seed: the run's.
         config: its hyper-parameters. Of this and ``meta`` tuples are read back as lists.
         meta: what the user adds.
@@ -93,6 +95,8 @@ class Manifest:
     error: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     score: float | None = None
+    compared_by: str | None = None
+    kept: bool = False
     seed: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
@@ -228,6 +232,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epoch": (_is_whole, "a whole number from 0 on"),
     "number": (_is_whole, "a whole number from 0 on"),
     "exact": (lambda value: isinstance(value, bool), "a bool"),
+    "kept": (lambda value: isinstance(value, bool), "a bool"),
+    "compared_by": (lambda value: value is None or isinstance(value, str), "a string or None"),
     "left_out": (
         lambda value: isinstance(value, tuple) and all(map(_is_text, value)),
         "a tuple of strings",

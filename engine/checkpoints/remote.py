@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import shutil
 import warnings
 from collections.abc import Collection, Iterator, Mapping
@@ -38,6 +39,9 @@ _SOME = ("s3", "gs", "az", "hf", "sftp", "ftp", "file", "memory")
 _Sizes = dict[str, int | None]  # of the files in a directory; None where a server does not say
 
 
+_URL = re.compile(r"[a-z][a-z0-9+.]+:/")
+
+
 def store_at(location: str | Path, *, cache: str | Path | None = None, **options: Any) -> Store:
     """The store at a location: a directory of a disk, or somewhere else by fsspec.
 
@@ -57,6 +61,8 @@ def store_at(location: str | Path, *, cache: str | Path | None = None, **options
         ('CheckpointStore', 'RemoteStore')
     """
     url = str(location)
+    if isinstance(location, Path) and _URL.match(url):
+        raise ValueError(f"{url} was a URL before a Path was made of it; give it as a string.")
     protocol, divider, rest = url.partition("://")
     if divider and protocol not in ("file", "local"):
         return RemoteStore(url, cache=cache, **options)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -11,7 +14,9 @@ import torch
 
 from ..errors import StateError
 
-__all__ = ["read_state"]
+__all__ = ["nothing_else_allowed", "read_state"]
+
+_READING = threading.RLock()  # the list of what is allowed is one for the process
 
 
 def read_state(file: Path) -> dict[str, Any]:
@@ -29,7 +34,8 @@ def read_state(file: Path) -> dict[str, Any]:
         {'step': 3}
     """
     try:
-        state = torch.load(file, weights_only=True, map_location="cpu")
+        with nothing_else_allowed():
+            state = torch.load(file, weights_only=True, map_location="cpu")
     except (OSError, MemoryError):
         raise
     except Exception as error:  # whatever its bytes lead to
@@ -37,6 +43,19 @@ def read_state(file: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise StateError(f"{file} holds a {type(state).__name__} in place of a dict.")
     return state
+
+
+@contextmanager
+def nothing_else_allowed() -> Iterator[None]:
+    """Set aside what the program lets torch load besides, for as long as a file is read."""
+    with _READING:
+        others = torch.serialization.get_safe_globals()
+        torch.serialization.clear_safe_globals()
+        try:
+            yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(others)
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -7,6 +7,7 @@ put in place by one rename; nothing is taken away before that.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -96,6 +97,16 @@ class CheckpointStore:
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
+
+    def prepare(self) -> None:
+        """Make the directory, and refuse one that can't be written to.
+
+        Raises:
+            OSError: naming it.
+        """
+        make_directory(self.directory)
+        if not os.access(self.directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "checkpoints can't be made in", str(self.directory))
 
     def save(
         self,

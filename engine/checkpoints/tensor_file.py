@@ -26,6 +26,7 @@ from .plain import identity
 
 __all__ = [
     "WeightsReport",
+    "check_weights",
     "load_tensors",
     "read_tensors",
     "read_weights",
@@ -299,6 +300,16 @@ def _by_name(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 # ---------------------------------------------------------------------- tensors
+
+
+def check_weights(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse what a file of weights has no place for.
+
+    Raises:
+        TypeError: naming the first of it.
+    """
+    for name, tensor in tensors.items():
+        _check_writable(name, tensor)
 
 
 def _check_writable(name: str, tensor: Tensor) -> None:

@@ -60,7 +60,7 @@ CASES = [
     "persistent epoch_end:1:SIGTERM step:3:SIGKILL",
 ]
 EACH_CALL = {
-    "each call of a save": ["handlers:6:SIGKILL", *(f"save:{n}:SIGKILL" for n in range(1, 18))],
+    "each call of a save": ["handlers:6:SIGKILL", *(f"save:{n}:SIGKILL" for n in range(1, 22))],
     "each call of a prune": [f"prune:{n}:SIGKILL" for n in range(1, 10)],
 }
 AFRESH = "workers fetch:20:SIGKILL validation:21:SIGTERM"

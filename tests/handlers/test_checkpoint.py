@@ -217,7 +217,7 @@ def test_after_the_best_was_resumed_the_new_branch_is_what_is_last(tmp_path):
     second.trainer.on(Events.ITERATION_STARTED(once=17))(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         second.trainer.run(second.data)
-    assert names(tmp_path) == ["00000010", "00000015", "00000017-inexact"]
+    assert names(tmp_path) == ["00000010", "00000015", "00000017-inexact", "00000020"]
     third = Run(tmp_path)
     assert third.checkpoint.resume(third.trainer).name == "00000015"
 
@@ -449,6 +449,9 @@ class Full:
             raise OSError(errno.ENOSPC, "No space left on device")
         self.good -= 1
         return self.store.save(weights, state, manifest, name=name)
+
+    def __iter__(self):
+        return iter(self.store)
 
     def __getattr__(self, name):
         return getattr(self.store, name)
@@ -784,3 +787,136 @@ def test_metrics_come_back(tmp_path):
     run.trainer.run(run.data, max_epochs=2)
     other.checkpoint.resume(other.trainer)
     assert other.trainer.state.metrics == {"score": 0.9}
+
+
+def test_what_was_trained_on_after_an_error_is_not_exact(tmp_path):
+    run = Run(tmp_path, when=Events.ITERATION_COMPLETED(every=2))
+    failing = run.trainer.add_event_handler(Events.ITERATION_STARTED(once=5), lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.trainer.run(run.data, max_epochs=3)
+    failing.remove()
+    run.checkpoint.save(run.trainer)
+    run.trainer.run()  # goes on, with whatever the error left
+    assert names(tmp_path) == ["00000004", "00000015-inexact"]
+    other = Run(tmp_path)
+    other.checkpoint.resume(other.trainer)
+    other.trainer.run(other.data)
+    assert names(tmp_path) == ["00000015", "00000015-inexact"]
+
+
+def test_two_that_go_on_from_one_checkpoint_leave_each_other_s(tmp_path):
+    first = Run(tmp_path)
+    first.trainer.run(first.data, max_epochs=1)
+    one, other = Run(tmp_path), Run(tmp_path)
+    one.checkpoint.resume(one.trainer)
+    other.checkpoint.resume(other.trainer)
+    one.trainer.run(one.data, max_epochs=4)
+    other.trainer.run(other.data, max_epochs=2)
+    assert names(tmp_path) == ["00000010", "00000020"]
+
+
+def test_what_was_saved_under_a_name_is_kept(tmp_path):
+    run = Run(tmp_path)
+    run.trainer.run(run.data)
+    run.checkpoint.save(run.trainer, name="release")
+    run.checkpoint.save(run.trainer, name="for_a_friend", without=["optimizer"])
+    run.checkpoint.save_weights(run.trainer, name="weights")
+    run.trainer.on(Events.ITERATION_STARTED(once=12))(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.trainer.run(run.data, max_epochs=3)
+    kept = ["00000010", "00000012-inexact", "for_a_friend", "release", "weights"]
+    assert names(tmp_path) == kept
+
+
+@pytest.mark.covers("G7")
+def test_what_a_program_lets_torch_load_is_not_loaded(tmp_path):
+    run = Run(tmp_path / "run")
+    run.trainer.run(run.data)
+    canary, folder = tmp_path / "canary", tmp_path / "run" / "00000005"
+
+    class Malicious:
+        def __reduce__(self):
+            return os.mkdir, (str(canary),)
+
+    torch.save(Malicious(), folder / "state.pt")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    content = (folder / "state.pt").read_bytes()
+    manifest["files"]["state.pt"] = [len(content), hashlib.sha256(content).hexdigest()]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with (
+        torch.serialization.safe_globals([(os.mkdir, "posix.mkdir")]),
+        pytest.raises(StateError, match=r"holds posix.mkdir"),
+    ):
+        run.checkpoint.resume(run.trainer)
+    assert not canary.exists()
+
+
+class Slow:
+    """A store that takes its time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = CheckpointStore(folder)
+
+    def save(self, *given, **options):
+        time.sleep(0.3)
+        return self.store.save(*given, **options)
+
+    def __iter__(self):
+        return iter(self.store)
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+
+@pytest.mark.covers("G3")
+def test_an_error_during_a_save_in_the_background_leaves_both(tmp_path):
+    run = Run(Slow(tmp_path), background=True)
+    run.trainer.on(Events.ITERATION_STARTED(once=6))(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.trainer.run(run.data, max_epochs=2)
+    assert names(tmp_path) == ["00000005", "00000006-inexact"]
+
+
+@pytest.mark.covers("G3")
+def test_what_is_being_written_is_waited_for_when_weights_are_loaded(tmp_path):
+    run = Run(Slow(tmp_path), best=1, metric="score", background=True)
+    seen = []
+    run.trainer.on(Events.EPOCH_STARTED(once=3))(
+        lambda: seen.append(run.checkpoint.load_weights("best").epoch)
+    )
+    run.trainer.run(run.data, max_epochs=3)
+    assert seen == [2]
+
+
+def test_scores_of_another_metric_do_not_count(tmp_path):
+    first = Run(tmp_path, best=1, metric="score")
+    first.trainer.run(first.data, max_epochs=2)
+    second = Run(tmp_path, best=1, metric="score", mode="min")
+    second.scores = {3: 0.6, 4: 0.8}
+    second.checkpoint.resume(second.trainer)
+    second.trainer.run(second.data, max_epochs=4)
+    assert second.checkpoint.load_weights("best").epoch == 3
+    assert names(tmp_path) == ["00000015", "00000020"]
+
+
+def test_a_model_or_place_that_can_t_be_saved_is_refused_before_the_run(tmp_path):
+    run = Run(tmp_path)
+    run.model.register_buffer("sparse", torch.eye(2).to_sparse())
+    with pytest.raises(TypeError, match=r"'sparse' is of layout torch.sparse_coo"):
+        run.trainer.run(run.data)
+    nowhere = Run(Path("/proc/nowhere"))
+    with pytest.raises(OSError, match="/proc/nowhere"):
+        nowhere.trainer.run(nowhere.data)
+    assert run.trainer.state.iteration == nowhere.trainer.state.iteration == 0
+    with pytest.raises(ValueError, match="was a URL before a Path was made of it"):
+        Run(Path("s3://bucket/run"))
+
+
+@pytest.mark.covers("G6")
+def test_the_first_run_of_an_experiment_finds_none_to_go_on_from(tmp_path):
+    for epochs in (1, 2):
+        run = Run(tmp_path / "experiment" / str(epochs))
+        found = run.checkpoint.resume(run.trainer, within=tmp_path / "experiment")
+        assert (found is None) == (epochs == 1)
+        run.trainer.run(run.data, max_epochs=epochs)
+    assert run.trainer.state.iteration == 10
