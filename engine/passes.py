@@ -22,6 +22,10 @@ class Passes(Protocol):
 
     What is saved says how the pass under way was begun, not how far it has got: that is the
     position, which the engine counts.
+
+    Two more are looked for: ``rewind()``, which has generators and counters of the data as they
+    were before the pass under way; and ``moves_with_batches``, true where what is saved moves with
+    each batch, so that none may be fetched ahead.
     """
 
     def begin(self) -> Iterator[Any]:

@@ -687,7 +687,8 @@ def test_an_evaluation_keeps_the_order_of_its_own_data(tmp_path, loader, signum)
         batches: list[tuple[int, list[float]]] = []
         trainer = Engine(lambda engine, batch: None, name="train")
         evaluator = Engine(lambda engine, batch: batch.flatten().tolist(), name="val")
-        evaluation = Evaluation(evaluator, loader(Noise()), Events.ITERATION_COMPLETED(every=2))
+        data = loader(torch.arange(6.0).view(6, 1))
+        evaluation = Evaluation(evaluator, data, Events.ITERATION_COMPLETED(every=2))
         trainer.attach(evaluation)
         checkpoint = trainer.attach(
             Checkpoint(folder, torch.nn.Linear(1, 1), when=Events.ITERATION_COMPLETED)
