@@ -17,7 +17,7 @@ lint: .venv/.test build/typing/footplate
 docs: .venv/.docs
 	.venv/bin/python -m sphinx -W --keep-going docs docs/_build
 
-bench: .venv/.recipes .venv/.test
+bench: .venv/.recipes .venv/.test .venv/.peers
 	.venv/bin/python -m tests.benchmarks
 
 # One stamp an extra: installed once, and again when a requirement or a version changes.

@@ -13,6 +13,7 @@ from pathlib import Path
 from footplate.engine.events import Event, Events
 from footplate.engine.lifecycle import POINTS
 from footplate.engine.priority import Priority
+from footplate.engine.scalars import MEDIA_LOGGED, METRICS_COMPUTED, SCALARS_LOGGED, VALUE_LOGGED
 from footplate.engine.step.events import StepEvents
 
 PAGES = Path(__file__).parent
@@ -65,7 +66,18 @@ def priorities() -> str:
     return _table(("name", "number"), ((f"`{one.name}`", str(one.value)) for one in Priority))
 
 
-TABLES = {"events": events, "step_events": step_events, "points": points, "priorities": priorities}
+def logging_events() -> str:
+    """Every event by which numbers and pictures travel."""
+    return _events((VALUE_LOGGED, METRICS_COMPUTED, SCALARS_LOGGED, MEDIA_LOGGED))
+
+
+TABLES = {
+    "events": events,
+    "step_events": step_events,
+    "logging_events": logging_events,
+    "points": points,
+    "priorities": priorities,
+}
 
 
 def fill(page: str) -> str:

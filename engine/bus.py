@@ -32,6 +32,7 @@ from .errors import EventError, nearest
 from .events import Event, Events
 from .priority import Priority
 from .signature import Call, compile_call, label
+from .tracing import trace_channel
 
 __all__ = ["Bus", "EventSignal"]
 
@@ -331,6 +332,8 @@ class EventSignal(NamedSignal):
         """Hand the channel to its sender, or keep it for as long as the sender lives."""
         if isinstance(sender, Sender):
             sender.channels[self.name] = channel
+            if sender.tracer is not None:  # the event is registered while its engine is traced
+                trace_channel(channel, sender.tracer)
             return
         self._kept[key] = channel
         if not isinstance(sender, (str, int)):

@@ -14,6 +14,7 @@ from .signature import Call, label
 
 if TYPE_CHECKING:
     from .bus import EventSignal
+    from .tracing import Tracer
 
 __all__ = ["Channel", "Receiver", "Sender", "Subscription", "Suspended"]
 
@@ -39,9 +40,11 @@ class Sender:
         fires: the events that it can fire, by name.
         channels: the channels of these, and of events that others wait for in vain.
         state: whose attributes count events.
+        tracer: whom its channels tell of what they run; ``None`` unless it is traced.
     """
 
     state: Any = None
+    tracer: Tracer | None = None
 
     def __init__(self) -> None:
         self.channels: dict[str, Channel] = {}
@@ -121,6 +124,7 @@ class Channel:
         calls: the same made ready: filter, call and subscription; empty while the signal is
             muted. A loop that finds it empty need do no more.
         silent: whether this sender alone is muted.
+        tracer: whom a :class:`~footplate.engine.tracing.TracedChannel` tells of what it runs.
     """
 
     __slots__ = (
@@ -134,7 +138,10 @@ class Channel:
         "plan",
         "silent",
         "subscriptions",
+        "tracer",
     )
+
+    tracer: Tracer
 
     def __init__(self, signal: EventSignal) -> None:
         self._signal = weakref.ref(signal)
@@ -158,6 +165,10 @@ class Channel:
     def silence(self, silent: bool) -> None:
         """Have this sender be heard by nobody, or by its receivers again."""
         self.silent = silent
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compile anew what a firing runs."""
         self._replace(lambda: self.subscriptions)
 
     def compile(self, others: tuple[Subscription, ...], *, muted: bool) -> None:

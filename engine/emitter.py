@@ -272,6 +272,8 @@ class Emitter(Sender):
             del handler._owner
         for channel in self.channels.values():
             channel.drop(lambda one: getattr(one.receiver, "__self__", None) is handler)
+        if self.tracer is not None and self.tracer.handler is handler:
+            self.tracer.part(self)
 
     def _check(self, handler: Handler) -> None:
         if isinstance(handler, type) and issubclass(handler, Handler):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from .beginning import begin, check_data
 from .bus import Bus
 from .channel import Suspended
 from .handler import Handler
+from .history import History, names_of
 from .loop import Loop
 from .random import capture, restore
+from .scalars import VALUE_LOGGED
 from .serialization import LoadReport, dump, load
 from .signature import check_process_function
 from .state import State, Status
@@ -70,6 +72,8 @@ class Engine(Loop):
         self.logger = logging.getLogger("footplate.engine")
         self.interrupt_resume_enabled = True
         self.state_dict_user_keys: list[str] = []
+        self.history = History()
+        self._said_unheard = False
         self._signals: set[int] = set()
         self._claim = threading.Lock()  # held by the run
         if isinstance(process_function, Handler):  # a step with events and a state of its own
@@ -158,6 +162,51 @@ class Engine(Loop):
             what the process function returned.
         """
         return self._process_function(self, batch)
+
+    def log(
+        self,
+        name: str,
+        value: Any,
+        *,
+        on: Literal["iteration", "epoch"] = "iteration",
+        weight: Any = None,
+        bar: bool = False,
+        to: str | Sequence[str] | None = None,
+    ) -> None:
+        """Hand a number to the scalar stream; a tensor stays on its device until a log point.
+
+        It fires VALUE_LOGGED, which a :class:`~footplate.handlers.scalars.Scalars` hears. Where
+        none is attached the value is lost, and the logger says so once. Model code that has no
+        engine at hand finds it by :func:`~footplate.engine.stopping.current_engine`.
+
+        Args:
+            name: what it is called in every sink.
+            value: a number, or a tensor with one.
+            on: when it is logged: at the next log point, as the mean of what came since the one
+                before, or with the end of the ``"epoch"``, as the mean over the epoch.
+            weight: what it weighs in these means; by default the samples in the batch.
+            bar: whether progress bars show it.
+            to: names of the sinks that it is for, ``"tensorboard"`` say; all by default.
+        """
+        channel = self.channels.get(VALUE_LOGGED.name)
+        if channel is None or not channel.plan:
+            if not self._said_unheard:
+                self._said_unheard = True
+                self.logger.warning(
+                    "%s logs %r, but nobody hears it; attach a Scalars() first.", repr(self), name
+                )
+            return
+        self.emit(
+            channel,
+            {
+                "name": name,
+                "value": value,
+                "on": on,
+                "weight": weight,
+                "bar": bar,
+                "to": None if to is None else names_of(to),
+            },
+        )
 
     @contextmanager
     def silenced(self) -> Generator[None, None, None]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .engine import Engine
+from .handler import Handler
+from .scalars import METRICS_COMPUTED
 
-__all__ = ["evaluate"]
+__all__ = ["check_names", "evaluate", "measured", "report"]
 
 
 def evaluate(
     engine: Engine, evaluator: Engine, data: Any, *, prefix: str, epoch_length: int | None = None
 ) -> None:
     """Run an evaluator anew, and hand its metrics on.
-
-    What was under way there, an earlier run that failed included, is not gone on with.
 
     Args:
         engine: whose metrics they become.
@@ -30,10 +31,62 @@ def evaluate(
         >>> trainer.state.metrics
         {'val_last': 3}
     """
+    metrics = measured(evaluator, data, epoch_length=epoch_length)
+    report(engine, {prefix + name: value for name, value in metrics.items()})
+
+
+def measured(evaluator: Engine, data: Any, *, epoch_length: int | None = None) -> dict[str, Any]:
+    """Run an evaluator anew, and return its metrics.
+
+    What was under way there, an earlier run that failed included, is not gone on with.
+
+    Args:
+        evaluator: the engine to run.
+        data: what it runs over, one epoch.
+        epoch_length: iterations of that epoch; by default one pass over the data.
+    """
     state = evaluator.state
     state.max_epochs = state.max_iters = None  # a new run, even after one that failed
     state.metrics.clear()  # what this one does not measure is not known
     evaluator.run(data, epoch_length=epoch_length)
-    for key, value in state.metrics.items():
-        engine.state.metrics[prefix + key] = value
-        engine.state.measured[prefix + key] = engine.state.iteration
+    return dict(state.metrics)
+
+
+def report(engine: Engine, metrics: Mapping[str, Any]) -> None:
+    """Put what an evaluation measured into an engine's metrics, and let it be heard.
+
+    METRICS_COMPUTED fires if somebody has registered it.
+
+    Args:
+        engine: whose metrics they become.
+        metrics: by their names there.
+    """
+    state = engine.state
+    state.metrics.update(metrics)
+    state.measured.update(dict.fromkeys(metrics, state.iteration))
+    if engine.has_registered_events(METRICS_COMPUTED):
+        channel = engine.channels[METRICS_COMPUTED]
+        if metrics and channel.calls:
+            engine.emit(channel, {"metrics": dict(metrics), "on": "epoch"})
+
+
+def check_names(engine: Engine, handler: Handler, measures: Mapping[str, Any]) -> None:
+    """Refuse metrics that another handler of the engine measures, too, by something else.
+
+    Args:
+        engine: in whose metrics they stand.
+        handler: whose they are.
+        measures: what measures them, by their names; that of other handlers is their attribute
+            ``measures``.
+
+    Raises:
+        ValueError: for the same name twice; it says what both are measured by.
+    """
+    for key, other in engine.handlers.items():
+        theirs = {} if other is handler else getattr(other, "measures", {})
+        for name in measures.keys() & theirs.keys():
+            if theirs[name] is not measures[name]:
+                raise ValueError(
+                    f"{name!r} is measured by {measures[name]} and, for handler {key!r}, by "
+                    f"{theirs[name]}; give one of them another name or prefix."
+                )

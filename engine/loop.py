@@ -16,6 +16,7 @@ from .signature import label
 from .source import END, NOTHING, Source, length_of
 from .state import Next, Progress, Reason, State, Status
 from .stopping import SignalWatch
+from .tracing import follow
 
 __all__ = ["Loop"]
 
@@ -173,6 +174,7 @@ class Loop(Emitter):
         """Open, and go from wherever the run stands to its end."""
         progress = self.progress
         progress.recent.clear()
+        follow(self)
         try:
             self.emit(self.channels["OPENED"])
             progress.recent.clear()

@@ -8,7 +8,7 @@ from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["leaves", "map_nested"]
+__all__ = ["leaves", "map_nested", "samples_in"]
 
 _Kind = type[Any] | tuple[type[Any], ...]
 
@@ -63,6 +63,26 @@ def leaves(structure: Any, *, kind: _Kind = object) -> Iterator[tuple[str, Any]]
         [('images.left[0]', 7)]
     """
     return _found(structure, kind, _stops(kind), "")
+
+
+def samples_in(batch: Any) -> int:
+    """How many samples a batch has: the length of the first tensor or array in it; else 1.
+
+    Example:
+        >>> import torch
+        >>> samples_in((torch.zeros(8, 3), torch.zeros(8))), samples_in({"x": 0.5})
+        (8, 1)
+    """
+    while True:
+        shape = getattr(batch, "shape", None)
+        if shape is not None:
+            return int(shape[0]) if len(shape) else 1
+        if isinstance(batch, (list, tuple)) and batch:
+            batch = batch[0]
+        elif isinstance(batch, Mapping) and batch:
+            batch = next(iter(batch.values()))
+        else:
+            return 1
 
 
 def _mapped(

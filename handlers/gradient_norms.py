@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from ..engine.engine import Engine
+from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
+from ..engine.scalars import VALUE_LOGGED
 from ..engine.step.announcer import register
 from ..engine.step.clipping import norm_of
 from ..engine.step.events import StepEvents
@@ -16,13 +18,16 @@ from ..engine.step.optimization import Optimization
 
 __all__ = ["GradientNorms"]
 
+_PLAINLY = {"on": "iteration", "weight": 1.0, "bar": False, "to": None}
+
 
 class GradientNorms(Handler):
     """Notes norms of the gradients before each optimizer step, ahead of clipping.
 
     They stand in ``engine.state.metrics`` as scalar tensors on the gradients' device, so that
     nothing waits for them: the total as ``grad_norm``, and ``grad_norm/<group>`` for each group. Of
-    several optimizers each has its own, ``grad_norm/<name>`` and ``grad_norm/<name>/<group>``.
+    several optimizers each has its own, ``grad_norm/<name>`` and ``grad_norm/<name>/<group>``. A
+    scalar stream takes them in; at its log points their means stand there instead.
 
     Args:
         model: whose parameters' names make the groups.
@@ -64,12 +69,16 @@ class GradientNorms(Handler):
     def on_register(self, engine: Engine) -> None:
         """Note norms when gradients are ready."""
         register(engine)
+        engine.register_events(VALUE_LOGGED, behind=Events.ITERATION_COMPLETED)
         engine.add_event_handler(self.event, self._note, priority=self.priority)
 
     def _note(self, engine: Engine, optimization: Optimization) -> None:
         alone = optimization.alone
         prefix = "grad_norm" if alone else f"grad_norm/{optimization.name}"
-        engine.state.metrics.update(self.norms(optimization.parameters, prefix))
+        norms = self.norms(optimization.parameters, prefix)
+        engine.state.metrics.update(norms)
+        for name, norm in norms.items():
+            engine.fire_event(VALUE_LOGGED, name=name, value=norm, **_PLAINLY)
 
     def norms(self, parameters: Sequence[Tensor], prefix: str = "grad_norm") -> dict[str, Tensor]:
         """The norms of the gradients as they are now, in all and by group.

@@ -1,28 +1,66 @@
-"""Metrics: pytorch-ignite's, attached to an engine by name."""
+"""Metrics: of pytorch-ignite, torchmetrics and MMEngine, attached to an engine by name."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ignite.metrics import Metric, RunningAverage
+from ignite.metrics import RunningAverage
+from ignite.metrics.metric import MetricUsage
 
+from ..engine.data.dataset import meta_of
 from ..engine.engine import Engine
-from ..engine.errors import StateError
+from ..engine.errors import StateError, nearest
+from ..engine.evaluating import check_names
+from ..engine.events import Events, as_events
 from ..engine.handler import Handler
+from ..engine.priority import Priority
+from ..engine.scalars import METRICS_COMPUTED
+from ..engine.signature import Call, compile_call
+from ..engine.step.measuring import Measure, measure_of, usage_of
 
 __all__ = ["Metrics"]
 
+Transform = Callable[[Any], Any]
+Usage = str | MetricUsage
+
 
 class Metrics(Handler):
-    """Computes metrics of pytorch-ignite over the engine's output, into ``engine.state.metrics``.
+    """Computes metrics over the engine's output, into ``engine.state.metrics``.
+
+    A metric is one of pytorch-ignite; one of torchmetrics or a collection; or an object with
+    ``process(data_batch, data_samples)`` and ``compute_metrics(results)`` or ``evaluate(size)``,
+    as MMEngine has them (:mod:`footplate.engine.step.measuring` says how each is given the
+    output). A metric that gives values by name, as a collection does, has them stand under these;
+    the same name twice is an error.
+
+    They stand in the state before evaluation and all that looks at them: they are computed at
+    priority HIGH, and then METRICS_COMPUTED fires. An epoch's single values are numbers. What is
+    computed in each iteration waits for the device each time if it is of pytorch-ignite; others
+    stay tensors.
+
+    What the data set says of itself is ``engine.state.dataset_meta``, and known to the metrics
+    that have such an attribute.
 
     Args:
-        metrics: metrics by name; each is computed over an epoch and stands in the state when
-            EPOCH_COMPLETED reaches handlers of priority BELOW_NORMAL.
+        metrics: the metrics by name.
+        usage: when they are computed, all alike or by name: ``"epoch"``, over each epoch, which
+            is the default of most; ``"batch"``, over each batch alone; ``"running"``, after each
+            batch over the epoch so far; or a usage of pytorch-ignite.
+        output_transform: what makes the arguments of a metric of ``engine.state.output``, for all
+            or by name. Metrics of pytorch-ignite have it themselves.
         running: functions of ``engine.state.output`` by name, whose exponential averages stand
             in the state after every iteration.
         alpha: weight of the past in these averages, from 0 to 1.
+
+    Attributes:
+        metrics: the metrics by name, with those of ``running``.
+        measures: what stands in the state so far, by name, and the metric that it is of.
+
+    Raises:
+        TypeError: for what is no metric.
+        ValueError: for no metric at all, and for a name given twice or unknown.
 
     Example:
         >>> import torch
@@ -35,41 +73,151 @@ class Metrics(Handler):
         {'accuracy': 0.6666666666666666}
     """
 
+    priority = Priority.HIGH
     for_one_engine = True
 
     def __init__(
         self,
-        metrics: Mapping[str, Metric] | None = None,
+        metrics: Mapping[str, Any] | None = None,
         *,
-        running: Mapping[str, Callable[[Any], Any]] | None = None,
+        usage: Usage | Mapping[str, Usage] | None = None,
+        output_transform: Transform | Mapping[str, Transform] | None = None,
+        running: Mapping[str, Transform] | None = None,
         alpha: float = 0.98,
     ) -> None:
-        self.metrics = dict(metrics or {})
-        for key, transform in (running or {}).items():
-            if key in self.metrics:
-                raise ValueError(f"metric {key!r} is given twice; choose another name for one.")
-            self.metrics[key] = RunningAverage(output_transform=transform, alpha=alpha)
-        if not self.metrics:
+        given = dict(metrics or {})
+        usages = _by_name("usage", usage, given)
+        transforms = _by_name("output_transform", output_transform, given)
+        self._usages = {name: usage_of(one) for name, one in usages.items()}
+        self._driven = {
+            name: measure_of(name, metric, transforms.get(name)) for name, metric in given.items()
+        }
+        for name, transform in (running or {}).items():
+            if name in given:
+                raise ValueError(f"metric {name!r} is given twice; choose another name for one.")
+            average = RunningAverage(output_transform=transform, alpha=alpha)
+            self._driven[name] = measure_of(name, average)
+        if not self._driven:
             raise ValueError("Metrics() was given no metric; give {name: metric}.")
-        for key, metric in self.metrics.items():
-            if not isinstance(metric, Metric):
-                raise TypeError(
-                    f"metric {key!r} is a {type(metric).__name__}; give an instance of a class of "
-                    f"ignite.metrics, or a function under running=."
-                )
+        self.metrics = {name: one.metric for name, one in self._driven.items()}
+        self.measures: dict[str, Measure] = {}
+        self._fresh: dict[str, Any] = {}  # computed on the event at hand
 
     def on_register(self, engine: Engine) -> None:
         """Attach each metric under its name."""
-        for key, metric in self.metrics.items():
-            metric.attach(engine, key)  # type: ignore[arg-type]
+        engine.register_events(METRICS_COMPUTED, behind=Events.ITERATION_COMPLETED)
+        computed_on: dict[str, None] = {}
+        for name, measure in self._driven.items():
+            place = _Place(engine, self, measure)
+            measure.attach(place, self._usages.get(name))  # type: ignore[arg-type]
+            computed_on.update(dict.fromkeys(place.computed_on))
+        for event in computed_on:
+            on = "iteration" if event == Events.ITERATION_COMPLETED else "epoch"
+            engine.add_event_handler(event, self._announce, on, priority=self.priority)
+
+    def opened(self, engine: Engine) -> None:
+        """Tell the metrics what the data set says of itself."""
+        meta = engine.state.dataset_meta = meta_of(engine.state.dataloader)
+        for measure in self._driven.values():
+            measure.tell(meta)
+        self._fresh = {}
 
     def state_dict(self) -> dict[str, Any]:
         """What the metrics have accumulated so far."""
-        return {key: metric.state_dict() for key, metric in self.metrics.items()}
+        return {name: measure.state_dict() for name, measure in self._driven.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set what the metrics have accumulated; the metrics must be the same."""
         if state.keys() != self.metrics.keys():
             raise StateError(f"the state has metrics {sorted(state)}, not {sorted(self.metrics)}.")
-        for key, metric in self.metrics.items():
-            metric.load_state_dict(state[key])
+        for name, measure in self._driven.items():
+            measure.load_state_dict(state[name])
+
+    def _take(self, engine: Engine, measure: Measure, values: Mapping[str, Any]) -> None:
+        """Put values of a metric into the state, unless somebody else has their name."""
+        for name in values:
+            if (other := self.measures.get(name)) is None:
+                check_names(engine, self, {name: measure})
+                self.measures[name] = measure
+            elif other is not measure:
+                raise ValueError(
+                    f"{name!r} is computed by {other}, and by {measure}; give one of them another "
+                    f"name, or a prefix."
+                )
+        engine.state.metrics.update(values)
+        self._fresh.update(values)
+
+    def _announce(self, engine: Engine, on: str) -> None:
+        fresh, self._fresh = self._fresh, {}
+        channel = engine.channels[METRICS_COMPUTED]
+        if fresh and channel.calls:
+            engine.emit(channel, {"metrics": fresh, "on": on})
+
+
+class _Place:
+    """What a metric attaches itself to in the place of the engine.
+
+    Its handlers get a priority, and what it computes goes to the handler. They are the
+    engine's own handlers all the same, so that ``metric.detach(engine)`` finds them there.
+
+    Attributes:
+        computed_on: the events on which the metric computes something.
+    """
+
+    def __init__(self, engine: Engine, metrics: Metrics, measure: Measure) -> None:
+        self._engine = weakref.ref(engine)  # some metrics keep what they are attached to
+        self._metrics = metrics
+        self._measure = measure
+        self.computed_on: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine(), name)
+
+    def add_event_handler(
+        self, event: object, handler: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> None:
+        """Add a handler to the engine."""
+        engine: Any = self._engine()
+        computes = getattr(handler, "__name__", "") == "completed"
+        for one in as_events(event):
+
+            def prepare(payload: tuple[str, ...] | None, name: str = one.name) -> Call:
+                call = compile_call(handler, name, payload, args, kwargs)
+                return self._catching(call) if computes else call
+
+            priority = self._metrics.priority
+            engine.bus.signal(one).subscribe(
+                handler, prepare, sender=engine, event=one, priority=priority
+            )
+            if computes:
+                self.computed_on.append(one.name)
+
+    def _catching(self, call: Call) -> Call:
+        """Have what a call puts into the metrics of the state go to the handler."""
+
+        def caught(engine: Any, *given: Any) -> None:
+            state, metrics = engine.state, engine.state.metrics
+            state.metrics = {}
+            try:
+                call(engine, *given)
+                values = state.metrics
+            finally:
+                state.metrics = metrics
+            self._metrics._take(engine, self._measure, values)
+
+        return caught
+
+
+def _by_name(option: str, given: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """An option of all metrics or of some, by their names."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(metrics, given)
+    for name in given:
+        if name not in metrics:
+            raise ValueError(
+                f"{option}= names metric {name!r}, but there are only "
+                f"{', '.join(map(repr, metrics)) or 'none'}.{nearest(str(name), metrics)}"
+            )
+    return dict(given)

@@ -61,7 +61,7 @@ class StopOnNonFinite(Handler):
         loss 2
     """
 
-    priority = Priority.HIGHEST
+    priority = Priority.LOW  # behind the sinks, which show what it was
 
     def __init__(
         self, checkpoints: str | Path | None = None, *, names: tuple[str, ...] | None = None

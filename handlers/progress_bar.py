@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,7 @@ from rich.progress import (
 from ..engine.engine import Engine
 from ..engine.events import Events
 from ..engine.handler import Handler
+from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
 from ..engine.scalars import readable
 
@@ -28,11 +30,15 @@ class ProgressBar(Handler):
     """Shows a bar for the epoch of each engine that it is attached to.
 
     Attach one object to a trainer and its evaluators, and their bars stand below each other while
-    they run. Where the output is no terminal it stays quiet.
+    they run. Beside a bar stand the metrics asked for, and what was logged with ``bar=True``, as of
+    the last log point. Where the output is no terminal a plain line now and then tells how far a
+    long run is. Of several processes the first alone draws.
 
     Args:
-        metrics: entries of ``engine.state.metrics`` to show in the bar.
+        metrics: entries of ``engine.state.metrics`` to show; a tensor is not read, so that drawing
+            never waits for a device.
         interval: seconds between two drawings at least.
+        plain: seconds between two lines where there is no terminal; ``None`` for none.
         console: where to draw; standard output by default.
 
     Example:
@@ -46,17 +52,20 @@ class ProgressBar(Handler):
 
     def __init__(
         self,
-        metrics: tuple[str, ...] | list[str] = (),
+        metrics: Sequence[str] = (),
         *,
         interval: float = 0.1,
+        plain: float | None = 60.0,
         console: Console | None = None,
     ) -> None:
         self.metrics = tuple(metrics)
         self.interval = interval
+        self.plain = plain
         self.console = console
+        self._console: Console | None = None  # while something runs
         self._progress: Progress | None = None
         self._tasks: dict[int, TaskID] = {}  # of the engines that run, by identity
-        self._drawn = 0.0
+        self._due = math.inf
 
     def on_register(self, engine: Engine) -> None:
         """Move the bar at each iteration."""
@@ -64,10 +73,18 @@ class ProgressBar(Handler):
 
     def opened(self, engine: Engine) -> None:
         """Begin to draw with the outermost engine, and give each its line."""
-        console = self.console or Console()
-        if not console.is_terminal:
-            return
-        if self._progress is None:
+        if self._console is None:
+            self._begin(self.console or Console())
+        if self._progress is not None:
+            self._tasks[id(engine)] = self._progress.add_task("", shown="")
+            self.epoch_started(engine)
+        else:
+            self._tasks[id(engine)] = TaskID(0)
+
+    def _begin(self, console: Console) -> None:
+        self._console = console
+        if console.is_terminal and is_first():
+            self._due = 0.0
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -79,44 +96,55 @@ class ProgressBar(Handler):
                 transient=True,
             )
             self._progress.start()
-        self._tasks[id(engine)] = self._progress.add_task("", shown="")
-        self.epoch_started(engine)
+        else:
+            wait = self.plain if is_first() else None
+            self._due = math.inf if wait is None else time.monotonic() + wait
 
     def epoch_started(self, engine: Engine) -> None:
         """Say which epoch it is, and set the bar to where that stands."""
         task = self._tasks.get(id(engine))
         if self._progress is None or task is None:
             return
-        state = engine.state
-        epochs = "" if state.max_epochs in (None, math.inf) else f"/{state.max_epochs}"
-        self._progress.reset(
-            task,
-            total=state.epoch_length,
-            completed=engine.progress.epoch_iteration % (state.epoch_length or 1),
-            description=f"{engine.name or 'engine'} [{state.epoch}{epochs}]",
-        )
+        length = engine.state.epoch_length
+        done = engine.progress.epoch_iteration % (length or 1)
+        self._progress.reset(task, total=length, completed=done, description=_title(engine))
 
     def closed(self, engine: Engine) -> None:
         """Take the line away, and end the drawing with the outermost engine."""
         task = self._tasks.pop(id(engine), None)
-        if self._progress is None or task is None:
-            return
-        self._progress.remove_task(task)
+        if self._progress is not None and task is not None:
+            self._progress.remove_task(task)
         if not self._tasks:
-            self._progress.stop()
-            self._progress = None
+            if self._progress is not None:
+                self._progress.stop()
+            self._progress = self._console = None
 
     def _advance(self, engine: Engine) -> None:
         now = time.monotonic()
-        if self._progress is None or now - self._drawn < self.interval:
+        if now < self._due:
             return
-        self._drawn = now
-        state = engine.state
-        shown = {key: state.metrics[key] for key in self.metrics if key in state.metrics}
-        self._progress.update(
-            self._tasks[id(engine)],
-            completed=engine.progress.epoch_iteration + 1,
-            total=state.epoch_length,
-            shown="  ".join(f"{key} {readable(value)}" for key, value in shown.items()),
-        )
-        self._progress.refresh()
+        done, total = engine.progress.epoch_iteration + 1, engine.state.epoch_length
+        shown = "  ".join(f"{name} {value}" for name, value in self._shown(engine).items())
+        if self._progress is not None:
+            self._due = now + self.interval
+            task = self._tasks[id(engine)]
+            self._progress.update(task, completed=done, total=total, shown=shown)
+            self._progress.refresh()
+        elif self._console is not None:
+            self._due = now + (self.plain or math.inf)
+            of = f"/{total}" if total else ""
+            print(f"{_title(engine)} {done}{of}  {shown}".rstrip(), file=self._console.file)
+
+    def _shown(self, engine: Engine) -> dict[str, str]:
+        """The values beside the bar, as far as they are known without a wait."""
+        metrics, history = engine.state.metrics, engine.history
+        found = {name: metrics[name] for name in self.metrics if name in metrics}
+        found.update((name, one.last) for name, one in history.items() if one.bar and one.count)
+        tensor = "requires_grad"
+        return {name: readable(one) for name, one in found.items() if not hasattr(one, tensor)}
+
+
+def _title(engine: Engine) -> str:
+    state = engine.state
+    epochs = "" if state.max_epochs in (None, math.inf) else f"/{state.max_epochs}"
+    return f"{engine.name or 'engine'} [{state.epoch}{epochs}]"

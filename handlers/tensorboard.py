@@ -1,93 +1,175 @@
-"""TensorBoard: metrics, scalars of the output, and learning rates, by tensorboardX."""
+"""TensorBoard: scalars and media of a run as event files, by tensorboardX."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping
+import importlib
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tensorboardX import SummaryWriter
-from torch.optim import Optimizer
+from tensorboardX.summary import hparams
+from torch import nn
 
+from ..engine.data.media import columns_and_rows, drawn, histogram_of, pixels
 from ..engine.engine import Engine
-from ..engine.events import Event, EventList, Events
-from ..engine.handler import Handler
-from ..engine.priority import Priority
-from ..engine.scalars import scalars_of
+from ..engine.flattened import flattened
+from ..engine.hyper_parameters import hyper_parameters as plain
+from ..engine.optional import required
+from ..engine.outermost import outermost
+from ..engine.sink import LogPoint, Sink
+from ..engine.step.model_graph import draw_graph
 
 __all__ = ["TensorBoard"]
 
 
-class TensorBoard(Handler):
+class TensorBoard(Sink):
     """Writes event files for TensorBoard.
 
-    The files are opened in OPENED and closed in CLOSED, on an error, too. A run that goes on writes
-    to the same folder, and TensorBoard hides what was written beyond the place where it goes on.
+    Tags are ``engine/name``, steps are iterations. Images, histograms, texts, figures and tables
+    are written too; a table becomes a text. A run that goes on writes to the same folder, and
+    TensorBoard hides what was written beyond the place where it goes on. What is written is on the
+    disk within a second; a killed process may lose that much.
 
     Args:
         folder: where the event files go; made if need be.
-        output: makes scalars, by name, from ``engine.state.output``; written when ``when`` fires.
-        when: how often to do so.
-        optimizer: whose learning rates to write together with them.
+        graph: a model and an example of its input, or a tuple of several inputs: the model's graph
+            is drawn when a run starts anew. It is traced, and needs the package ``tensorboard``.
+        hyper_parameters: what the run is made with; the tab HPARAMS shows it beside the final
+            scalars. A mapping, a data class instance or a namespace.
+        names: shell patterns of the names that it takes.
+        every: which log points of iterations it takes: each n-th.
+
+    Attributes:
+        client: the writer of tensorboardX, while a run lasts.
+
+    Raises:
+        ImportError: when a graph is to be drawn without the package ``tensorboard``.
+        ValueError: when the model can't be traced.
 
     Example:
         >>> import tempfile
         >>> from footplate import Engine
+        >>> from footplate.handlers.scalars import Scalars
         >>> folder = tempfile.mkdtemp()
-        >>> trainer = Engine(lambda engine, batch: batch / 2, name="train")
-        >>> board = trainer.attach(TensorBoard(folder, output=lambda loss: {"loss": loss}))
+        >>> trainer = Engine(lambda engine, batch: {"loss": batch}, name="train")
+        >>> sinks = trainer.attach(Scalars()), trainer.attach(TensorBoard(folder))
         >>> state = trainer.run([4, 2])
         >>> [path.name[:6] for path in Path(folder).iterdir()]
         ['events']
     """
 
-    priority = Priority.BELOW_NORMAL
+    name = "tensorboard"
 
     def __init__(
         self,
         folder: str | Path,
         *,
-        output: Callable[[Any], Mapping[str, Any]] | None = None,
-        when: Event | EventList = Events.ITERATION_COMPLETED,
-        optimizer: Optimizer | None = None,
+        graph: tuple[nn.Module, Any] | None = None,
+        hyper_parameters: object = None,
+        names: str | Sequence[str] = "*",
+        every: int = 1,
     ) -> None:
+        super().__init__(names=names, every=every)
         self.folder = Path(folder)
-        self.output = output
-        self.when = when
-        self.optimizer = optimizer
-        self._writers: dict[int, SummaryWriter] = {}  # of the engines that run, by identity
+        self.graph = graph
+        self.hyper_parameters = None if hyper_parameters is None else plain(hyper_parameters)
+        self.client: SummaryWriter | None = None
+        if graph is not None:
+            with required("tensorboard", "the graph of a model in TensorBoard"):
+                importlib.import_module("tensorboard")
 
-    def on_register(self, engine: Engine) -> None:
-        """Write scalars when asked for."""
-        engine.add_event_handler(self.when, self._write_output, priority=self.priority)
-
-    def opened(self, engine: Engine) -> None:
+    def begin(self, engine: Engine) -> None:
         """Open a file of its own for this call."""
-        again = engine.state.iteration + 1 if engine.state.iteration else None
-        suffix = f".{uuid.uuid4().hex[:8]}"  # else two files of one second are one
-        writer = SummaryWriter(str(self.folder), purge_step=again, filename_suffix=suffix)
-        self._writers[id(engine)] = writer
+        done = outermost(engine).state.iteration
+        self.client = SummaryWriter(
+            str(self.folder),
+            purge_step=done + 1 if done else None,
+            filename_suffix=f".{time.time_ns()}",  # read by name: those of one second in order
+            flush_secs=1,
+        )
+        try:
+            if self.graph is not None and not done:
+                draw_graph(self.client, *self.graph)
+            if self.hyper_parameters is not None:
+                self.client.file_writer.add_summary(_session(self.hyper_parameters)[0])
+        except BaseException:
+            self.client.close()
+            raise
 
-    def epoch_completed(self, engine: Engine) -> None:
-        """Write the metrics."""
-        self._write(engine, engine.state.metrics)
+    def write(self, engine: Engine, point: LogPoint) -> None:
+        """Write the scalars."""
+        for name, value in point.scalars.items():
+            self._client.add_scalar(f"{point.engine}/{name}", value, point.step)
 
-    def closed(self, engine: Engine) -> None:
+    def end(self, engine: Engine, status: str) -> None:
         """Close the file."""
-        writer = self._writers.pop(id(engine), None)
-        if writer is not None:
-            writer.close()
+        # The first word on a session stands, so a run that may yet go on gets none.
+        if self.hyper_parameters is not None and status in ("completed", "terminated"):
+            self._client.file_writer.add_summary(_session({})[1])
+        self._client.close()
+        self.client = None
 
-    def _write_output(self, engine: Engine) -> None:
-        scalars = dict(self.output(engine.state.output)) if self.output else {}
-        for number, group in enumerate(self.optimizer.param_groups if self.optimizer else ()):
-            scalars[f"lr/{number}" if number else "lr"] = group["lr"]
-        self._write(engine, scalars)
+    # ------------------------------------------------------------------ media
 
-    def _write(self, engine: Engine, scalars: Mapping[str, Any]) -> None:
-        writer = self._writers.get(id(engine))
-        if writer is None:  # fired outside of a run
-            return
-        for key, value in scalars_of(scalars).items():
-            writer.add_scalar(f"{engine.name or 'engine'}/{key}", value, engine.state.iteration)
+    def write_image(self, engine: Engine, name: str, value: Any, step: int) -> None:
+        """Write an image, or several."""
+        image = pixels(value)
+        layout = {2: "HW", 3: "HWC", 4: "NHWC"}[image.ndim]
+        write = self._client.add_images if image.ndim == 4 else self._client.add_image
+        write(_tag(engine, name), image, step, dataformats=layout)
+
+    def write_figure(self, engine: Engine, name: str, value: Any, step: int) -> None:
+        """Write a figure as an image."""
+        self.write_image(engine, name, drawn(value), step)
+
+    def write_histogram(self, engine: Engine, name: str, value: Any, step: int) -> None:
+        """Write a histogram of the values that are finite, and a text if some are not."""
+        tag, found = _tag(engine, name), histogram_of(value)
+        self._client.add_histogram_raw(
+            tag,
+            min=found.edges[0],
+            max=found.edges[-1],
+            num=sum(found.counts),
+            sum=found.total,
+            sum_squares=found.squares,
+            bucket_limits=found.edges[1:],
+            bucket_counts=found.counts,
+            global_step=step,
+        )
+        if found.not_finite:
+            self._client.add_text(f"{tag}/not_finite", f"{found.not_finite} values", step)
+
+    def write_text(self, engine: Engine, name: str, value: Any, step: int) -> None:
+        """Write a text, which TensorBoard reads as Markdown."""
+        self._client.add_text(_tag(engine, name), str(value), step)
+
+    def write_table(self, engine: Engine, name: str, value: Any, step: int) -> None:
+        """Write a table as a text."""
+        columns, rows = columns_and_rows(value)
+        lines = [columns, ["---"] * len(columns), *rows]
+        text = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+        self._client.add_text(_tag(engine, name), text, step)
+
+    @property
+    def _client(self) -> SummaryWriter:
+        assert self.client is not None, "written to outside of a run"
+        return self.client
+
+
+def _tag(engine: Engine, name: str) -> str:
+    return f"{engine.name or 'engine'}/{name}"
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _session(parameters: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What tells TensorBoard that a session begins, and that it has come to its end."""
+    known = (bool, int, float, str)
+    flat = flattened(parameters)
+    told = {name: one if isinstance(one, known) else str(one) for name, one in flat.items()}
+    _, start, end = hparams(told, {})
+    return start, end

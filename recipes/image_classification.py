@@ -20,13 +20,13 @@ from typing import Annotated
 
 import torch
 import typer
-from ignite.metrics import Accuracy, Average, Loss
+from ignite.metrics import Accuracy, Loss
 from rich.console import Console as Terminal
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from footplate import Engine, Signalled
+from footplate import Engine, Events, Signalled
 from footplate.engine.data.in_memory import InMemoryLoader
 from footplate.engine.random import seed_all
 from footplate.engine.step.evaluation import evaluation_step
@@ -34,11 +34,15 @@ from footplate.engine.step.training import training_step
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.console import Console
 from footplate.handlers.curves import Curves
+from footplate.handlers.environment import Environment
 from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.jsonl import JSONL
 from footplate.handlers.lr_schedule import LRSchedule
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.progress_bar import ProgressBar
+from footplate.handlers.scalars import Scalars
 from footplate.handlers.tensorboard import TensorBoard
+from footplate.handlers.timer import Timer
 
 Samples = tuple[Tensor, Tensor]
 
@@ -125,21 +129,21 @@ def train(options: Options, folder: Path, *, resume: bool) -> dict[str, str]:
     trainer = Engine(training_step(model, optimizer, F.cross_entropy), name="train")
     evaluator = evaluator_of(model, "val")
 
-    def batch_loss(output: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"batch_loss": output["loss"]}
-
     panels = {
-        "loss": ["loss", "val_loss"],
+        "loss": ["loss_epoch", "val_loss"],
         "validation accuracy": ["val_accuracy"],
         "learning rate": ["lr"],
     }
-    trainer.attach(Metrics({"loss": Average(lambda output: output["loss"])}))
+    trainer.attach(Scalars(Events.ITERATION_COMPLETED(every=10)))
+    trainer.attach(Timer())
     trainer.attach(Evaluation(evaluator, val_loader))
     trainer.attach(LRSchedule(cosine, "iteration"))
-    trainer.attach(Console())
-    trainer.attach(ProgressBar(metrics=["val_accuracy"]))
-    trainer.attach(TensorBoard(folder / "tensorboard", output=batch_loss, optimizer=optimizer))
+    trainer.attach(Console(names=["loss_epoch", "val_*", "environment"]))
+    trainer.attach(ProgressBar(metrics=["loss", "val_accuracy"]))
+    trainer.attach(TensorBoard(folder / "tensorboard"))
+    trainer.attach(JSONL(folder / "scalars.jsonl"))
     trainer.attach(Curves(folder / "curves.png", panels=panels, optimizer=optimizer))
+    trainer.attach(Environment(folder / "environment.json"))
     checkpoint = Checkpoint(folder / "checkpoints", model, best=1, metric="val_accuracy")
     trainer.attach(checkpoint)
     if resume:

@@ -37,11 +37,13 @@ from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.console import Console
 from footplate.handlers.curves import Curves
 from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.jsonl import JSONL
 from footplate.handlers.lr_schedule import LRSchedule
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.non_finite import StopOnNonFinite
 from footplate.handlers.progress_bar import ProgressBar
 from footplate.handlers.scalars import Scalars
+from footplate.handlers.timer import Timer
 
 VOCABULARY = 128  # ASCII; anything else becomes 0
 
@@ -163,7 +165,9 @@ def train(
     trainer.attach(StopOnNonFinite(folder / "checkpoints"))
     trainer.attach(Evaluation(evaluator, InMemoryLoader(held_out, 64), often))
     trainer.attach(LRSchedule(warm_up(cosine, ramp, start=0.1), "step"))
-    trainer.attach(Console(often, optimizer=optimizer))
+    trainer.attach(Timer())
+    trainer.attach(Console())
+    trainer.attach(JSONL(folder / "scalars.jsonl"))
     trainer.attach(ProgressBar(metrics=["loss", "val_bits"]))
     trainer.attach(Curves(folder / "curves.png", optimizer=optimizer, when=often))
     checkpoint = trainer.attach(Checkpoint(folder / "checkpoints", model, when=often))

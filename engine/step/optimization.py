@@ -113,6 +113,18 @@ class Optimization(Handler):
         """What the optimizer optimizes."""
         return [one for group in self.optimizer.param_groups for one in group["params"]]
 
+    def gauges(self, engine: Engine) -> dict[str, float]:
+        """The learning rates, for the log points of a scalar stream.
+
+        Returns:
+            that of the first parameter group as ``lr``, and where others have another one, that
+            as ``lr/1`` and so on; of several optimizers each under its name, as ``lr/generator``.
+        """
+        name = "lr" if self.alone else f"lr/{self.name}"
+        first, *others = (float(group["lr"]) for group in self.optimizer.param_groups)
+        differing = {f"{name}/{n}": rate for n, rate in enumerate(others, 1) if rate != first}
+        return {name: first, **differing}
+
     @property
     def device_type(self) -> str:
         """The type of device that the parameters are on."""
@@ -335,12 +347,22 @@ class Optimization(Handler):
             announce(announce.clipping_completed, optimization=self, norm=self.norm)
 
     def _step_scaled(self, scaler: GradScaler) -> str | None:
-        before = scaler.get_scale()
-        if not self.window.vetoed:
+        if self.window.vetoed:
+            scaler.update()
+            return "veto"
+        if getattr(self.optimizer, "_step_supports_amp_scaling", False):
+            return self._step_fused(scaler)
+        stepped: list[bool] = []  # the scaler reads whether to step, and tells nobody
+        with self.optimizer.register_step_post_hook(lambda *_: stepped.append(True)):
             scaler.step(self.optimizer)
         scaler.update()
-        if self.window.vetoed:
-            return "veto"
+        return None if stepped else "overflow"
+
+    def _step_fused(self, scaler: GradScaler) -> str | None:
+        """Step with an optimizer that is told on its device whether to; so it has to be asked."""
+        before = scaler.get_scale()
+        scaler.step(self.optimizer)
+        scaler.update()
         return "overflow" if scaler.get_scale() < before or not before else None  # it falls then
 
     def _drop(self, error: BaseException) -> None:

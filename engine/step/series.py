@@ -2,78 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Series"]
+__all__ = ["Reading", "Series", "read_all"]
 
 _CHUNK = 64
 
+Reading = tuple[int, float, float]
+"""An iteration, a value, and its weight."""
+
 
 class Series:
-    """Numbers in the order in which they came, each with the number of its iteration.
+    """Numbers in the order in which they came, each with its iteration and its weight.
 
     Appending a scalar tensor keeps it where it is: nothing is computed and nothing waits for the
-    device, but for one ``stack`` every 64 values. Reading moves them in one transfer.
+    device, but for one ``stack`` every 64 values.
 
     Example:
         >>> series = Series()
         >>> series.append(1, torch.tensor(0.5))
-        >>> series.append(2, 0.25)
-        >>> series.read()
-        [(1, 0.5), (2, 0.25)]
+        >>> series.append(2, 0.25, weight=3.0)
+        >>> read_all({"loss": series})
+        {'loss': [(1, 0.5, 1.0), (2, 0.25, 3.0)]}
         >>> len(series)
         0
     """
 
     def __init__(self) -> None:
         self._iterations: list[int] = []
+        self._weights: list[float | Tensor] = []
         self._chunks: list[Tensor] = []
         self._last: list[Tensor | float] = []
 
     def __len__(self) -> int:
         return len(self._iterations)
 
-    def append(self, iteration: int, value: Tensor | float) -> None:
+    def append(self, iteration: int, value: Tensor | float, weight: float | Tensor = 1.0) -> None:
         """Take one number in: a scalar tensor, which nobody may write to, or a Python number."""
         if isinstance(value, Tensor) and value.requires_grad:
             value = value.detach()  # or its graph would live until it is read
         self._iterations.append(iteration)
+        self._weights.append(weight)
         self._last.append(value)
         if len(self._last) == _CHUNK:
             self._fold()
 
-    def read(self) -> list[tuple[int, float]]:
-        """All numbers as pairs of iteration and value; the series is empty then."""
+    def tensors(self) -> list[Tensor]:
+        """All that has to be read, in few tensors; none where all are Python numbers."""
+        weights = [_stacked(self._weights)] if _any_tensor(self._weights) else []
+        if not self._chunks and not _any_tensor(self._last):
+            return weights
         self._fold()
-        numbers = [number for chunk in self._chunks for number in chunk.tolist()]
-        pairs = list(zip(self._iterations, numbers, strict=True))
+        return [*self._chunks, *weights]
+
+    def take(self, numbers: list[float]) -> list[Reading]:
+        """All that there is, given what :meth:`tensors` read; the series is empty then."""
+        count = len(self)
+        values = numbers[:count] if self._chunks else [float(one) for one in self._last]
+        weights = numbers[-count:] if _any_tensor(self._weights) else self._weights
+        readings = list(zip(self._iterations, values, map(float, weights), strict=True))
         self.__init__()  # type: ignore[misc]
-        return pairs
+        return readings
 
     def state_dict(self) -> dict[str, Any]:
         """What was not yet read."""
         self._fold()
-        return {"iterations": list(self._iterations), "chunks": list(self._chunks)}
+        return {
+            "iterations": list(self._iterations),
+            "weights": list(self._weights),
+            "chunks": list(self._chunks),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set what was not yet read."""
         self._iterations, self._chunks = list(state["iterations"]), list(state["chunks"])
+        self._weights = list(state.get("weights", [1.0] * len(self._iterations)))
         self._last = []
 
     def _fold(self) -> None:
-        if not self._last:
-            return
-        device = next((one.device for one in self._last if isinstance(one, Tensor)), None)
-        values = [
-            one.reshape(())
-            if isinstance(one, Tensor)
-            else torch.tensor(one, dtype=torch.float64, device=device)
-            for one in self._last
-        ]
-        if any(one.dtype != values[0].dtype for one in values):
-            values = [one.double() for one in values]
-        self._chunks.append(torch.stack(values))
-        self._last = []
+        if self._last:
+            self._chunks.append(_stacked(self._last))
+            self._last = []
+
+
+def read_all(series: Mapping[str, Series]) -> dict[str, list[Reading]]:
+    """Read several series at once, and leave them empty.
+
+    What is on one device and of one type is moved in one transfer.
+
+    Returns:
+        by name what was in each: iteration, value and weight; no entry for an empty one.
+    """
+    tensors = {name: one.tensors() for name, one in series.items() if len(one)}
+    groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for one in (one for several in tensors.values() for one in several):
+        groups.setdefault((one.device, one.dtype), []).append(one)
+    read = {key: iter(torch.cat(group).tolist()) for key, group in groups.items()}
+    return {
+        name: series[name].take(
+            [next(read[one.device, one.dtype]) for one in several for _ in range(len(one))]
+        )
+        for name, several in tensors.items()
+    }
+
+
+def _any_tensor(values: Sequence[Tensor | float]) -> bool:
+    return any(isinstance(one, Tensor) for one in values)
+
+
+def _stacked(values: Sequence[Tensor | float]) -> Tensor:
+    """One tensor of scalars, in a type that holds each of them as it is."""
+    device = next((one.device for one in values if isinstance(one, Tensor)), None)
+    tensors = [
+        one.reshape(())
+        if isinstance(one, Tensor)
+        else torch.tensor(one, dtype=torch.float64, device=device)
+        for one in values
+    ]
+    if any(one.dtype != tensors[0].dtype for one in tensors):
+        tensors = [one.double() for one in tensors]
+    return torch.stack(tensors)

@@ -8,7 +8,17 @@ import platform
 import sys
 from importlib.metadata import version
 
-BENCHMARKS = ["import_time", "overhead", "memory", "step", "loading", "saving", "crash"]
+BENCHMARKS = [
+    "import_time",
+    "overhead",
+    "memory",
+    "step",
+    "stack",
+    "trace",
+    "loading",
+    "saving",
+    "crash",
+]
 
 chosen = sys.argv[1:] or BENCHMARKS
 if unknown := [name for name in chosen if name not in BENCHMARKS]:

@@ -19,6 +19,7 @@ from footplate import Engine, Events, State
 from footplate.engine.errors import DataError, HandlerError, StateError
 from footplate.handlers.console import Console as ConsoleHandler
 from footplate.handlers.progress_bar import ProgressBar
+from footplate.handlers.scalars import Scalars
 from tests.engine.recording import RecordingEngine
 from tests.golden.scenarios import Unsized
 
@@ -666,14 +667,18 @@ def test_a_state_with_an_endless_epoch_is_refused():
 
 
 def test_nothing_is_shown_of_an_end_that_is_none():
-    engine, printed = Engine(lambda engine, batch: None, name="train"), io.StringIO()
+    engine, printed = Engine(lambda engine, batch: {"n": batch}, name="train"), io.StringIO()
+    engine.attach(Scalars())
     engine.attach(ConsoleHandler(stream=printed))
     terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
     engine.attach(ProgressBar(console=terminal, interval=0))
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.terminate)
     engine.add_event_handler(Events.EPOCH_STARTED, lambda: terminal.print("."))
     engine.run([0, 1], max_epochs=math.inf)
-    assert printed.getvalue() == "train  epoch 1  iteration 2\n"
+    assert printed.getvalue().splitlines() == [
+        "train [1]  n 0.5000  n_epoch 0.5000",
+        "train [2]  n 0.0000  n_epoch 0.0000",
+    ]
     shown = terminal.file.getvalue()
     assert "train [1]" in shown
     assert "inf" not in shown

@@ -1,11 +1,30 @@
-"""One engine runs on another's event."""
+"""Engines run on another's event, and leave it as it was."""
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
 import pytest
+import torch
+from ignite.metrics import Accuracy, Average, Metric
+from torch import nn
+from torch.utils.data import DataLoader
 
 from footplate import Engine, Events
+from footplate.engine.data.in_memory import InMemoryLoader
+from footplate.engine.errors import Signalled
+from footplate.engine.events import Event
+from footplate.engine.scalars import METRICS_COMPUTED
+from footplate.engine.step.evaluation import evaluation_step
+from footplate.handlers.averaging import EMA
+from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.metrics import Metrics
 
 
 def evaluator() -> Engine:
@@ -57,3 +76,331 @@ def test_an_engine_does_not_evaluate_itself():
     trainer = Engine(lambda engine, batch: None)
     with pytest.raises(ValueError, match="can't evaluate itself"):
         trainer.attach(Evaluation(trainer, [0]))
+
+
+# ------------------------------------------------------------------ several
+
+
+def loader(*values: float) -> DataLoader:
+    return DataLoader([torch.tensor(value) for value in values], batch_size=1)
+
+
+def averaging(name: str = "val", scale: float = 1.0) -> Engine:
+    engine = Engine(lambda engine, batch: batch * scale, name=name)
+    engine.attach(Metrics({"mean": Average()}))
+    return engine
+
+
+def trained_with(*evaluations: Evaluation, **limits: Any) -> dict[str, Any]:
+    trainer = Engine(lambda engine, batch: None, name="train")
+    for number, evaluation in enumerate(evaluations):
+        trainer.attach(evaluation, name=f"evaluation {number}")
+    return trainer.run([0], **limits).metrics
+
+
+@pytest.mark.covers("E5")
+def test_one_evaluator_goes_over_several_loaders_in_turn():
+    several = {"clean": loader(1.0, 3.0), "noisy": loader(8.0)}
+    metrics = trained_with(Evaluation(averaging(), several), max_epochs=2)
+    assert metrics == {"val_clean_mean": 2.0, "val_noisy_mean": 8.0}
+    metrics = trained_with(Evaluation(averaging(), several, prefix=""))
+    assert metrics == {"clean_mean": 2.0, "noisy_mean": 8.0}
+
+
+@pytest.mark.covers("E5")
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_loaders_in_a_list_are_numbered_and_batches_are_no_loaders(kind):
+    both = kind([loader(1.0, 3.0), InMemoryLoader(torch.tensor([8.0]), 1)])
+    metrics = trained_with(Evaluation(averaging(), both))
+    assert metrics == {"val_0_mean": 2.0, "val_1_mean": 8.0}
+    batches = kind([torch.tensor([2.0]), torch.tensor([4.0])])
+    assert trained_with(Evaluation(averaging(), batches)) == {"val_mean": 3.0}
+
+
+@pytest.mark.covers("E5")
+def test_each_loader_may_have_its_own_evaluator():
+    evaluators = {"clean": averaging(), "noisy": averaging(scale=10.0)}
+    several = {"noisy": loader(2.0), "clean": loader(1.0)}
+    metrics = trained_with(Evaluation(evaluators, several))
+    assert metrics == {"val_clean_mean": 1.0, "val_noisy_mean": 20.0}
+    metrics = trained_with(Evaluation([*evaluators.values()], [*several.values()]))
+    assert metrics == {"val_0_mean": 2.0, "val_1_mean": 10.0}
+
+
+@pytest.mark.covers("E5")
+def test_several_evaluators_may_share_the_data():
+    evaluators = {"half": averaging(scale=0.5), "whole": averaging()}
+    metrics = trained_with(Evaluation(evaluators, loader(4.0)))
+    assert metrics == {"val_half_mean": 2.0, "val_whole_mean": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("evaluators", "data", "error", "message"),
+    [
+        ({"cleen": evaluator()}, {"clean": [1]}, ValueError, r"'clean'.*Did you mean '"),
+        ([evaluator()], [loader(1), loader(2)], ValueError, r"data named '1', but .* only|'0'"),
+        ([evaluator()] * 2, {"a": [1]}, ValueError, "one for each"),
+        ({"a": len}, [1], TypeError, "evaluator 'a' is an Engine, given <built-in function len>"),
+        (None, [1], TypeError, "is an Engine, given None"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(evaluators, data, error, message):
+    with pytest.raises(error, match=message):
+        Evaluation(evaluators, data)
+
+
+def test_none_of_several_evaluates_itself():
+    trainer = Engine(lambda engine, batch: None)
+    with pytest.raises(ValueError, match="can't evaluate itself"):
+        trainer.attach(Evaluation({"a": evaluator(), "b": trainer}, [0]))
+
+
+@pytest.mark.covers("E5")
+def test_one_name_for_two_results_is_an_error_that_names_both():
+    named = averaging("mine")
+    named.attach(Metrics({"b_mean": Average()}), name="more")
+    with pytest.raises(
+        ValueError, match=r"'val_a_b_mean' is measured by <Engine 'mine'.*, as 'a_b'"
+    ):
+        trained_with(Evaluation(named, {"a": loader(1.0), "a_b": loader(2.0)}))
+    with pytest.raises(ValueError, match=r"'val_mean' is measured by <Engine 'b'.*<Engine 'a'"):
+        trained_with(Evaluation(averaging("a"), [1.0]), Evaluation(averaging("b"), [1.0]))
+
+
+def test_one_evaluator_may_measure_the_same_on_several_occasions():
+    same = averaging()
+    often = Events.ITERATION_COMPLETED
+    assert trained_with(Evaluation(same, [1.0]), Evaluation(same, [3.0], often)) == {
+        "val_mean": 1.0
+    }
+
+
+@pytest.mark.covers("E5")
+def test_all_metrics_are_announced_at_once():
+    trainer, heard = Engine(lambda engine, batch: None), []
+    trainer.attach(Evaluation(averaging(), {"a": loader(1.0), "b": loader(2.0)}))
+    trainer.add_event_handler(
+        METRICS_COMPUTED, lambda engine, metrics, on: heard.append((on, metrics))
+    )
+    trainer.run([0], max_epochs=2)
+    assert heard == [("epoch", {"val_a_mean": 1.0, "val_b_mean": 2.0})] * 2
+    assert trainer.state.measured == {"val_a_mean": 2, "val_b_mean": 2}
+
+
+@pytest.mark.covers("E5")
+def test_before_training_too():
+    trainer, seen = Engine(lambda engine, batch: None), []
+    trainer.attach(Evaluation(evaluator(), [7], Events.STARTED | Events.EPOCH_COMPLETED))
+    for event in (Events.STARTED, Events.EPOCH_COMPLETED):
+        trainer.on(event)(lambda e: seen.append((e.state.iteration, dict(e.state.metrics))))
+    trainer.run([0])
+    assert seen == [(0, {"val_last": 7}), (1, {"val_last": 7})]
+
+
+# ------------------------------------------------------------------ going on
+
+
+class Joined(Metric):
+    """All that it was given."""
+
+    _state_dict_all_req_keys = ("given",)
+
+    def reset(self) -> None:
+        self.given: list = []
+
+    def update(self, output: Any) -> None:
+        self.given.append(output.clone())
+
+    def compute(self) -> torch.Tensor:
+        return torch.cat(self.given)
+
+
+class Drawing:
+    """A run and evaluations that depend on random numbers and on the order of their data."""
+
+    def __init__(self, folder: Path, when: Event) -> None:
+        self.trainer = Engine(lambda engine, batch: torch.rand(()).item(), name="train")
+        self.evaluator = Engine(lambda engine, batch: batch * torch.rand(()), name="val")
+        self.evaluator.attach(Metrics({"all": Joined()}))
+        several = {name: self.shuffled(seed) for seed, name in enumerate("abc")}
+        self.trainer.attach(Evaluation(self.evaluator, several, when))
+        self.checkpoint = self.trainer.attach(Checkpoint(folder, nn.Linear(1, 1)))
+        self.log: list = []
+        self.evaluator.on(Events.COMPLETED)(lambda e: self.tell("evaluated", e.state.metrics))
+        self.trainer.on(METRICS_COMPUTED)(lambda metrics: self.tell("measured", metrics))
+        self.trainer.on(Events.ITERATION_COMPLETED)(lambda e: self.log.append(e.state.output))
+
+    def tell(self, what: str, metrics: dict) -> None:
+        self.log.append((what, {name: value.tolist() for name, value in metrics.items()}))
+
+    @staticmethod
+    def shuffled(seed: int) -> DataLoader:
+        generator = torch.Generator().manual_seed(seed)
+        return DataLoader(torch.arange(6.0), 2, shuffle=True, generator=generator)
+
+    @property
+    def evaluated(self) -> int:
+        return sum(isinstance(one, tuple) and one[0] == "evaluated" for one in self.log)
+
+    def stop(self, turn: int, batch: int) -> None:
+        """Have a signal cut that run of the evaluator in that batch."""
+
+        def cut() -> None:
+            if self.evaluated == turn:
+                handle.remove()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        handle = self.evaluator.add_event_handler(Events.ITERATION_STARTED(once=batch), cut)
+
+
+@pytest.mark.covers("E5")
+@pytest.mark.covers("G4")
+@pytest.mark.parametrize("again", ["in the same process", "in another"])
+@pytest.mark.parametrize("where", [("a", 1), ("b", 1), ("b", 2), ("c", 2)])
+@pytest.mark.parametrize("when", [Events.ITERATION_COMPLETED(every=2), Events.EPOCH_COMPLETED])
+def test_one_that_a_signal_cuts_goes_on_to_the_same_results(tmp_path, where, when, again):
+    torch.manual_seed(0)
+    whole = Drawing(tmp_path / "whole", when)
+    whole.trainer.run([0] * 4, max_epochs=2)
+
+    torch.manual_seed(0)
+    first = Drawing(tmp_path / "cut", when)
+    name, batch = where
+    turn = 3 + "abc".index(name)  # in the second evaluation
+    first.stop(turn, batch)
+    with pytest.raises(Signalled):
+        first.trainer.run([0] * 4, max_epochs=2)
+    assert first.evaluated == turn
+    if again == "in the same process":
+        second, before = first, []
+    else:
+        torch.manual_seed(9)
+        second, before = Drawing(tmp_path / "cut", when), first.log
+        second.checkpoint.resume(second.trainer)
+    second.trainer.run([0] * 4)
+    assert before + second.log == whole.log
+
+
+def test_one_that_fails_is_done_whole_the_next_time():
+    trainer, val, runs = Engine(lambda engine, batch: None), averaging(), []
+    val.on(Events.COMPLETED)(lambda e: runs.append(e.state.metrics["mean"]))
+    trainer.attach(Evaluation(val, {"a": loader(1.0), "b": loader(2.0)}))
+    fails = val.add_event_handler(Events.ITERATION_STARTED, lambda: runs and 1 / 0)
+    with fails, pytest.raises(ZeroDivisionError):
+        trainer.run([0])
+    assert trainer.state.metrics == {}
+    assert trainer.run([0]).metrics == {"val_a_mean": 1.0, "val_b_mean": 2.0}
+    assert runs == [1.0, 1.0, 2.0]
+
+
+def test_a_new_run_does_not_go_on_with_an_evaluation_that_was_cut():
+    trainer, val, runs = Engine(lambda engine, batch: None), averaging(), []
+    trainer.stop_on(signal.SIGTERM)
+    val.on(Events.COMPLETED)(lambda e: runs.append(e.state.metrics["mean"]))
+    trainer.attach(Evaluation(val, {"a": loader(1.0), "b": loader(2.0, 2.0)}))
+    cuts = val.add_event_handler(
+        Events.ITERATION_STARTED, lambda: runs and os.kill(os.getpid(), signal.SIGTERM)
+    )
+    with cuts, pytest.raises(Signalled):
+        trainer.run([0])
+    trainer.state.max_epochs = None
+    trainer.run([0])
+    assert runs == [1.0, 1.0, 2.0]
+
+
+# ------------------------------------------------------------------ left as it was
+
+
+class Network(nn.Module):
+    """With statistics that are frozen, as people do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+        self.head = nn.Linear(4, 2)
+        self.body[1].eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x))
+
+
+class Failing(Accuracy):
+    """Fails in the second batch, or at the end."""
+
+    error: Any = None
+    at_end = False
+
+    def update(self, output: Any) -> None:
+        super().update(output)
+        if self.error and not self.at_end and self._num_examples > 4:
+            raise self.error
+
+    def compute(self) -> Any:
+        if self.error and self.at_end:
+            raise self.error
+        return super().compute()
+
+
+def ends_of(evaluator: Engine, metric: Failing) -> dict[str, Callable[[], Any]]:
+    """Ways in which an evaluation is left."""
+
+    def in_the_second(act: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: evaluator.on(Events.ITERATION_STARTED(once=2))(act)
+
+    def raised() -> None:
+        raise KeyboardInterrupt
+
+    return {
+        "its end": lambda: None,
+        "an error in a metric's update": lambda: setattr(metric, "error", ValueError()),
+        "an error in a metric's end": lambda: vars(metric).update(error=ValueError(), at_end=True),
+        "an error in a step": in_the_second(lambda: setattr(evaluator.state, "batch", ([0], 0))),
+        "an error in a handler": in_the_second(lambda: 1 / 0),
+        "KeyboardInterrupt": in_the_second(raised),
+        "Ctrl-C": in_the_second(lambda: os.kill(os.getpid(), signal.SIGINT)),
+        "Ctrl-C twice": in_the_second(lambda: [os.kill(os.getpid(), signal.SIGINT)] * 2),
+        "SIGTERM": in_the_second(lambda: os.kill(os.getpid(), signal.SIGTERM)),
+        "terminate": in_the_second(evaluator.terminate),
+        "terminate_epoch": in_the_second(evaluator.terminate_epoch),
+        "interrupt": in_the_second(evaluator.interrupt),
+    }
+
+
+@pytest.mark.covers("E5")
+@pytest.mark.covers("C12")
+@pytest.mark.parametrize("averaged", [False, True], ids=["", "averaged weights"])
+@pytest.mark.parametrize("end", ends_of(evaluator(), Failing()))
+@pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
+def test_modes_and_weights_are_as_they_were(end, averaged, mode):
+    torch.manual_seed(0)
+    model, metric = Network(), Failing()
+    data = [(torch.randn(4, 3), torch.tensor([0, 1, 1, 0])) for _ in range(3)]
+    trainer = Engine(lambda engine, batch: change(model), name="train")
+    trainer.stop_on(signal.SIGTERM)
+    val = Engine(evaluation_step(model), name="val")
+    val.attach(Metrics({"accuracy": metric}))
+    trainer.attach(ema := EMA(model, 0.5))
+    if averaged:
+        ema.evaluate_with(val)
+    trainer.attach(Evaluation(val, {"a": data, "b": data}))
+    seen: list[list] = []
+    val.on(Events.ITERATION_COMPLETED)(
+        lambda: seen.append([torch.is_grad_enabled(), torch.is_inference_mode_enabled()])
+    )
+    ends_of(val, metric)[end]()
+    modes = [one.training for one in model.modules()]
+    with mode(), suppress(ValueError, TypeError, ArithmeticError, KeyboardInterrupt, Signalled):
+        found = [torch.is_grad_enabled(), torch.is_inference_mode_enabled()]
+        trainer.run([0, 0])
+    assert seen
+    assert all(one == found for one in seen)
+    assert [one.training for one in model.modules()] == modes
+    assert [torch.is_grad_enabled(), torch.is_inference_mode_enabled()] == [True, False]
+    assert torch.equal(model.head.weight, torch.full((2, 4), 2.0))
+    assert torch.equal(ema.averaged["head.weight"], torch.full((2, 4), 1.5))
+
+
+def change(model: Network) -> None:
+    with torch.no_grad():
+        weight = model.head.weight
+        weight.fill_(1.0 if weight[0, 0] != 1.0 else 2.0)

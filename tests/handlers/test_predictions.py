@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import weakref
 from dataclasses import dataclass
@@ -161,6 +162,35 @@ def test_a_writer_is_handed_each_batch_and_nothing_is_kept():
     outputs = predicted(lambda batch: {"y": batch * 2}, writer=write)
     assert written == [(0, [0, 2, 4]), (1, [6, 8, 10]), (2, [12])]
     assert outputs is None
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_holds_one_batch_at_most(workers):
+    """Neither batch nor output nor what was written is there when the next batch is worked on."""
+    model, alive, most = torch.nn.Linear(1, 3), [], []
+
+    def step(engine: Engine, batch: torch.Tensor) -> dict:
+        most.append([ref() is not None for ref in alive])
+        output = {"y": model(batch[:, None].float()), "names": Names(map(str, batch.tolist()))}
+        alive.extend(map(weakref.ref, (batch, output["y"], output["names"])))
+        return output
+
+    def write(outputs: dict, batch_idx: int) -> None:
+        alive.extend(map(weakref.ref, (outputs["y"], outputs["names"])))
+
+    engine = Engine(step, name="predict")
+    engine.attach(Predictions(write))
+    gc.disable()  # what goes, goes at once
+    try:
+        engine.run(DataLoader(Numbers(), batch_size=2, num_workers=workers))
+    finally:
+        gc.enable()
+    assert [len(seen) for seen in most] == [0, 5, 10, 15]
+    assert not any(map(any, most))
+
+
+class Names(list):
+    """A list that can be weakly referred to."""
 
 
 def test_a_resumed_stream_goes_on_counting():

@@ -22,6 +22,7 @@ from footplate.handlers.console import Console
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.predictions import Predictions
 from footplate.handlers.sanity_check import SanityCheck
+from footplate.handlers.scalars import Scalars
 from footplate.handlers.tensorboard import TensorBoard
 from tests.engine.recording import same
 
@@ -148,6 +149,7 @@ def test_an_engine_that_never_ran_has_fired_nothing_behind_a_check():
 def test_handlers_that_report_stand_aside_and_come_back(tmp_path, capsys):
     trainer, evaluator, _, train, val, _ = setting(check=True)
     board = evaluator.attach(TensorBoard(tmp_path / "board"))
+    scalars = evaluator.attach(Scalars(gauges={"one": lambda: 1}))
     console = evaluator.attach(Console())
     saved = evaluator.attach(Checkpoint(tmp_path / "saved", nn.Linear(1, 1)))
     plan = str(evaluator.describe())
@@ -155,10 +157,10 @@ def test_handlers_that_report_stand_aside_and_come_back(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
     assert str(evaluator.describe()) == plan
-    assert list(evaluator.handlers.values())[1:] == [board, console, saved]
+    assert list(evaluator.handlers.values())[1:] == [board, scalars, console, saved]
     evaluator.run(val)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["board", "saved"]
-    assert capsys.readouterr().out.startswith("val  epoch 1/1  iteration 6")
+    assert capsys.readouterr().out.startswith("val [1/1]  one 1.0000")
 
 
 def test_outputs_that_can_not_be_saved_are_kept_by_what_gathers_them():

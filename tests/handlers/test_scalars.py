@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
+import textwrap
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from footplate import Engine, Events
+from footplate.engine.history import Statistic
+from footplate.engine.scalars import METRICS_COMPUTED
 from footplate.engine.step.training import training_step
+from footplate.engine.stopping import current_engine
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.non_finite import NonFiniteError, StopOnNonFinite
 from footplate.handlers.scalars import Scalars
@@ -29,7 +39,7 @@ def logged(engine):
 
 def reporting(outputs, **options):
     engine = Engine(lambda engine, batch: batch, name="train")
-    engine.attach(Scalars(**options))
+    engine.attach(Scalars(**{"epoch_suffix": None, **options}))
     return engine, logged(engine), outputs
 
 
@@ -158,3 +168,229 @@ def test_tensors_of_one_element_are_no_scalars_but_a_loss_may_have_any_shape():
     engine, seen, _ = reporting(None)
     engine.run([{"y": torch.ones(1), "loss": torch.tensor(2.0)}])
     assert seen == [(1, {"loss": 2.0})]
+
+
+def points(engine):
+    """What was logged: kind of point, iteration, scalars."""
+    seen = []
+
+    @engine.on("SCALARS_LOGGED")
+    def note(engine, step, on, scalars):
+        seen.append((on, step, scalars))
+
+    return seen
+
+
+@pytest.mark.covers("F5")
+def test_means_are_weighted_by_samples_over_window_and_epoch():
+    engine = Engine(lambda engine, batch: {"loss": batch.mean()}, name="train")
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=2)))
+    seen = points(engine)
+    data = [torch.full((n,), float(n)) for n in (1, 3, 4, 8)]
+    engine.run(data)
+    assert seen == [
+        ("iteration", 2, {"loss": (1 + 9) / 4}),
+        ("iteration", 4, {"loss": (16 + 64) / 12}),
+        ("epoch", 4, {"loss_epoch": (1 + 9 + 16 + 64) / 16}),
+    ]
+    assert engine.state.metrics == {"loss": 80 / 12, "loss_epoch": 90 / 16}
+    engine.run(data, max_epochs=3)
+    assert engine.history["loss_epoch"].values == [(4, 90 / 16), (8, 90 / 16), (12, 90 / 16)]
+
+
+@pytest.mark.covers("F6")
+def test_what_is_logged_by_hand_goes_the_same_way():
+    def step(engine, batch):
+        current_engine().log("each", torch.tensor(float(batch)))
+        engine.log("whole", batch, on="epoch", weight=batch, bar=True)
+
+    engine = Engine(step, name="train")
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=2)))
+    engine.on(Events.EPOCH_COMPLETED)(lambda e: e.log("late", 7, on="epoch"))
+    seen = points(engine)
+    engine.run([1, 2, 3], max_epochs=2)
+    first = {"each": 3.0, "whole": (1 + 4 + 9) / 6, "late": 7.0}
+    assert seen == [
+        ("iteration", 2, {"each": 1.5}),
+        ("epoch", 3, first),
+        ("iteration", 4, {"each": 1.0}),
+        ("iteration", 6, {"each": 2.5}),
+        ("epoch", 6, {"whole": (1 + 4 + 9) / 6, "late": 7.0}),
+    ]
+    assert [name for name, one in engine.history.items() if one.bar] == ["whole"]
+    assert engine.history["each"].values == [(i, float((i - 1) % 3 + 1)) for i in range(1, 7)]
+
+
+@pytest.mark.covers("F6")
+def test_a_value_for_the_epoch_is_logged_at_the_end_of_a_run_cut_short():
+    engine = Engine(lambda engine, batch: engine.log("whole", batch, on="epoch"), name="train")
+    engine.attach(Scalars())
+    seen = points(engine)
+    engine.run([1.0, 2.0, 6.0, 8.0], max_iters=3)
+    assert seen == [("run", 3, {"whole": 3.0})]
+
+
+def test_nobody_hears_and_it_is_said_once(caplog):
+    engine = Engine(lambda engine, batch: engine.log("loss", batch), name="train")
+    engine.run([1.0, 2.0])
+    assert [record.getMessage() for record in caplog.records] == [
+        "<Engine 'train': epoch 1, iteration 1> logs 'loss', but nobody hears it; attach a "
+        "Scalars() first."
+    ]
+
+
+@pytest.mark.covers("F5", "F6")
+@pytest.mark.parametrize(
+    ("log", "error", "message"),
+    [
+        (lambda e: e.log("loss", 1.0), ValueError, "it is the name of the step's output already"),
+        (lambda e: e.log("a", 1.0) or e.log("a", 1.0, on="epoch"), ValueError, "on='iteration'"),
+        (lambda e: e.log("loss_epoch", 1.0), ValueError, "engine.log"),
+        (lambda e: e.log("a", 1.0, on="epoc"), ValueError, "Did you mean 'epoch'"),
+        (lambda e: e.log("a", torch.zeros(3)), TypeError, r"a Tensor of shape \(3,\); reduce it"),
+        (lambda e: e.log("a", "high"), TypeError, "given a str"),
+        (lambda e: e.log(3, 1.0), TypeError, "a string, given 3"),
+        (lambda e: e.log("a", 1.0, to=["scalar"]), ValueError, "Did you mean 'scalars'"),
+    ],
+)
+def test_what_can_not_be_logged_is_refused(log, error, message):
+    engine, _, _ = reporting(None, epoch_suffix="_epoch")
+    engine.on(Events.ITERATION_COMPLETED)(log)
+    with pytest.raises(error, match=message):
+        engine.run([{"loss": 1.0}])
+
+
+@pytest.mark.covers("F5")
+def test_gauges_and_statistics_are_logged_with_the_rest():
+    torch.manual_seed(0)
+    model = torch.nn.Linear(1, 1)
+    groups = [{"params": [model.weight], "lr": 0.5}, {"params": [model.bias], "lr": 0.25}]
+    step = training_step(model, torch.optim.SGD(groups), F.mse_loss)
+    engine = Engine(step, name="train")
+    engine.attach(
+        Scalars(
+            Events.ITERATION_COMPLETED(every=2),
+            also={
+                "worst": Statistic("loss", "max"),
+                "smooth": Statistic("loss", "mean", window=3),
+                "current": Statistic("loss", "last"),
+            },
+            gauges={"temperature": lambda: 21},
+        )
+    )
+    seen = points(engine)
+    engine.run([(torch.ones(2, 1), torch.zeros(2, 1))] * 4)
+    losses = [value for _, value in engine.history["loss"].values]
+    first, second = seen[0][-1], seen[1][-1]
+    assert (first["lr"], first["lr/1"]) == (0.5, 0.25)
+    assert second["temperature"] == 21.0
+    assert second["worst"] == max(losses)
+    assert second["smooth"] == pytest.approx(sum(losses[1:]) / 3)
+    assert second["current"] == losses[-1]
+    assert engine.history["lr"].values == [(2, 0.5), (4, 0.5)]
+
+
+def test_metrics_are_logged_with_the_event_that_they_were_computed_on():
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=4)))
+    seen = points(engine)
+
+    @engine.on(Events.ITERATION_COMPLETED(once=3), priority="ABOVE_NORMAL")
+    def measure(engine):
+        metrics = {"val_accuracy": torch.tensor(0.5), "val_confusion": torch.eye(2)}
+        engine.fire_event(METRICS_COMPUTED, metrics=metrics, on="epoch")
+
+    engine.run([1.0, 1.0, 1.0, 1.0])
+    assert seen == [
+        ("iteration", 3, {"val_accuracy": 0.5}),
+        ("iteration", 4, {"loss": 1.0}),
+        ("epoch", 4, {"loss_epoch": 1.0}),
+    ]
+
+
+@pytest.mark.covers("F5")
+def test_early_stopping_sees_the_means_of_the_epoch_that_ends():
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars())
+    seen = []
+    engine.on(Events.EPOCH_COMPLETED)(lambda e: seen.append(e.state.metrics["loss_epoch"]))
+    data = iter([1.0, 3.0, 5.0, 7.0])
+    engine.run(data, max_epochs=2, epoch_length=2)
+    assert seen == [2.0, 6.0]
+
+
+@pytest.mark.covers("F5", "G4")
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12),
+    every=st.integers(1, 5),
+    epochs=st.integers(1, 3),
+    stop=st.integers(1, 36),
+)
+def test_a_run_that_goes_on_logs_what_an_unbroken_one_does(values, every, epochs, stop):
+    def made():
+        def step(engine, batch):
+            engine.log("by_hand", torch.tensor(batch), on="epoch")
+            return {"loss": torch.tensor(batch, dtype=torch.float64)}
+
+        engine = Engine(step, name="train")
+        also = {"low": Statistic("loss", "min"), "smooth": Statistic("loss", window=3)}
+        engine.attach(Scalars(Events.ITERATION_COMPLETED(every=every), also=also))
+        return engine, points(engine)
+
+    whole, expected = made()
+    whole.run(values, max_epochs=epochs)
+    first, seen = made()
+    first.on("SAFE_POINT")(lambda e: e.interrupt() if e.state.iteration == stop else None)
+    first.run(values, max_epochs=epochs)
+    second, later = made()
+    if first.state.status == "interrupted":
+        second.load_state_dict(first.state_dict())
+        second.run(values)
+        assert second.history.state_dict() == whole.history.state_dict()
+    assert seen + later == expected
+
+
+RANKS = """
+    import json
+    import torch
+    from footplate import Engine, Events
+    from footplate.engine.sink import Sink
+    from footplate.handlers.scalars import Scalars
+
+    class Printer(Sink):
+        def write(self, engine, point):
+            print(json.dumps([rank, point.on, point.step, dict(point.scalars)]), flush=True)
+
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+
+    def step(engine, batch):
+        if rank == 1:
+            engine.log("only_here", 5.0)
+        return {"loss": batch.mean()}
+
+    trainer = Engine(step, name="train")
+    trainer.attach(Scalars(Events.ITERATION_COMPLETED(every=2)))
+    trainer.attach(Printer())
+    sizes = [(1, 2, 3), (4, 5, 9)][rank]
+    trainer.run([torch.full((n,), float(n)) for n in sizes])
+    assert trainer.state.metrics["loss_epoch"] == (1 + 4 + 9 + 16 + 25 + 81) / 24
+    torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.covers("F6")
+def test_means_are_over_all_processes_and_one_of_them_writes(tmp_path):
+    script = tmp_path / "ranks.py"
+    script.write_text(textwrap.dedent(RANKS))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(  # noqa: PLW1510 - looked at below
+        [*command, str(script)], capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert lines == [
+        [0, "iteration", 2, {"loss": (1 + 4 + 16 + 25) / 12, "only_here": 5.0}],
+        [0, "epoch", 3, {"loss": (9 + 81) / 12, "only_here": 5.0, "loss_epoch": 136 / 24}],
+    ]

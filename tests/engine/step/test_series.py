@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from footplate.engine.step.series import Series
+from footplate.engine.step.series import Series, read_all
+
+
+def read(series):
+    """Pairs of iteration and value."""
+    readings = read_all({"it": series}).get("it", [])
+    return [(iteration, value) for iteration, value, _ in readings]
 
 
 class Counting(TorchDispatchMode):
@@ -29,22 +35,22 @@ def test_what_went_in_comes_out_once(count):
     for number in range(count):
         series.append(number, torch.tensor(number / 2))
     assert len(series) == count
-    assert series.read() == [(number, number / 2) for number in range(count)]
-    assert series.read() == []
+    assert read(series) == [(number, number / 2) for number in range(count)]
+    assert read(series) == []
 
 
 def test_numbers_and_tensors_of_several_kinds_mix():
     series = Series()
     for number, value in enumerate([1, 0.1, torch.tensor(0.1), torch.tensor([0.1]).double()]):
         series.append(number, value)
-    assert dict(series.read()) == pytest.approx({0: 1.0, 1: 0.1, 2: 0.1, 3: 0.1}, rel=1e-7)
+    assert dict(read(series)) == pytest.approx({0: 1.0, 1: 0.1, 2: 0.1, 3: 0.1}, rel=1e-7)
 
 
 @pytest.mark.parametrize("value", [0.1, torch.tensor(0.1, dtype=torch.float64)])
 def test_doubles_are_read_as_doubles(value):
     series = Series()
     series.append(1, value)
-    assert series.read() == [(1, 0.1)]
+    assert read(series) == [(1, 0.1)]
 
 
 def test_appending_runs_no_operation_but_a_stack_now_and_then():
@@ -65,7 +71,7 @@ def test_an_unread_series_is_saved(tmp_path):
     torch.save(series.state_dict(), tmp_path / "series.pt")
     again.load_state_dict(torch.load(tmp_path / "series.pt", weights_only=True))
     again.append(70, torch.tensor(70.0))
-    assert again.read() == [(number, float(number)) for number in range(71)]
+    assert read(again) == [(number, float(number)) for number in range(71)]
 
 
 def test_a_graph_does_not_live_until_it_is_read():
@@ -88,4 +94,27 @@ def test_a_graph_does_not_live_until_it_is_read():
     assert saved[0]() is not None
     del value
     assert [box() for box in saved] == [None] * len(saved)
-    assert series.read() == [(1, 0.0)]
+    assert read(series) == [(1, 0.0)]
+
+
+def test_several_series_are_read_by_one_transfer():
+    series = {name: Series() for name in "abc"}
+    for number in range(70):
+        series["a"].append(number, torch.tensor(float(number)))
+        series["b"].append(number, torch.tensor(2.0 * number), weight=torch.tensor(3.0))
+    with Counting() as counting:
+        readings = read_all(series)
+    assert readings == {
+        "a": [(number, float(number), 1.0) for number in range(70)],
+        "b": [(number, 2.0 * number, 3.0) for number in range(70)],
+    }
+    assert [name for name in counting.names if "local_scalar" in name] == []
+    assert sum("cat.default" in name for name in counting.names) == 1
+
+
+def test_weights_are_saved_and_read_with_the_values():
+    series, again = Series(), Series()
+    series.append(1, 0.5, 2.0)
+    series.append(2, torch.tensor(0.25), torch.tensor(4.0))
+    again.load_state_dict(series.state_dict())
+    assert read_all({"x": again}) == {"x": [(1, 0.5, 2.0), (2, 0.25, 4.0)]}

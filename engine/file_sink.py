@@ -1,0 +1,97 @@
+"""Sinks that write one file: what becomes of it when a run begins anew, and when one goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .journal import set_aside
+from .outermost import outermost
+from .sink import LogPoint, Sink
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["COLUMNS", "FileSink", "Keep", "row_of"]
+
+COLUMNS = ("engine", "on", "step", "epoch", "wall_time")
+"""What a row begins with; the scalars follow by name."""
+
+Keep = Callable[[Mapping[str, Any]], bool]
+"""Which rows that are there already stay."""
+
+
+class FileSink(Sink):
+    """Base of sinks that write rows to one file, each with the ``step`` that it is of.
+
+    A run that goes on drops the rows of the iterations that it repeats. A run that starts anew
+    sets a file aside that it finds, ``name.csv`` as ``name.1.csv`` and so on. Another engine that
+    runs later with the same object, as a tester does behind a trainer, adds to its file.
+
+    Args:
+        path: the file; it and its folder are made if need be.
+        names: shell patterns of the names that it takes.
+        every: which log points of iterations it takes: each n-th.
+    """
+
+    def __init__(
+        self, path: str | Path, *, names: str | Sequence[str] = "*", every: int = 1
+    ) -> None:
+        super().__init__(names=names, every=every)
+        self.path = Path(path)
+        self._writer_of: str | None = None  # the engine whose run began the file, by name
+
+    def open(self, keep: Keep | None) -> None:
+        """Open the file to add to it, without the rows that are not kept."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the file."""
+        raise NotImplementedError
+
+    def begin(self, engine: Engine) -> None:
+        """Open the file, or a new one."""
+        run = outermost(engine)
+        name = run.name or "engine"
+        if run.state.iteration == 0 and self._writer_of in (None, name):
+            set_aside(self.path)
+        self._writer_of = self._writer_of or name
+        self.open(_before(run, name) if run.state.iteration else None)
+
+    def end(self, engine: Engine, status: str) -> None:
+        """Close the file."""
+        self.close()
+
+
+def row_of(point: LogPoint) -> dict[str, Any]:
+    """A log point as a row.
+
+    Raises:
+        ValueError: for a scalar with the name of one of :data:`COLUMNS`.
+
+    Example:
+        >>> row = row_of(LogPoint("train", "epoch", 10, 1, {"loss": 0.5}))
+        >>> {name: value for name, value in row.items() if name != "wall_time"}
+        {'engine': 'train', 'on': 'epoch', 'step': 10, 'epoch': 1, 'loss': 0.5}
+    """
+    if clash := [name for name in COLUMNS if name in point.scalars]:
+        raise ValueError(
+            f"a scalar is named {clash[0]!r}, which is what a column is named that each row has; "
+            f"give it another name, or Scalars(prefix=…) to all of the step's output."
+        )
+    told = (point.engine, point.on, point.step, point.epoch, time.time())
+    return {**dict(zip(COLUMNS, told, strict=True)), **point.scalars}
+
+
+def _before(run: Engine, name: str) -> Keep:
+    """What stays of the file when a run goes on: all that it will not write again."""
+    step, loaded = run.state.iteration, run.progress.loaded
+
+    def keep(row: Mapping[str, Any]) -> bool:
+        if loaded and row["engine"] == name and row.get("on") == "run":
+            return int(row["step"]) < step  # a checkpoint is saved ahead of a run's end
+        return int(row["step"]) <= step
+
+    return keep

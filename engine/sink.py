@@ -1,0 +1,126 @@
+"""Sinks: where scalars and pictures of a run are written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from .events import Events
+from .handler import Handler, key_of
+from .placement.ranks import is_first
+from .priority import Priority
+from .scalars import MEDIA_LOGGED, SCALARS_LOGGED
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["LogPoint", "Sink"]
+
+
+@dataclass(frozen=True)
+class LogPoint:
+    """What a sink is handed at a log point.
+
+    Attributes:
+        engine: the engine's name.
+        on: ``"iteration"``, ``"epoch"``, or ``"run"`` for what was left at a run's end.
+        step: iterations of the engine so far.
+        epoch: its epoch.
+        scalars: floats by name, NaN and infinities included.
+    """
+
+    engine: str
+    on: str
+    step: int
+    epoch: int
+    scalars: Mapping[str, float]
+
+
+class Sink(Handler):
+    """Base of what writes scalars somewhere.
+
+    One may be attached to several engines: it is opened with the first of them that runs, and
+    closed when the last one is. A subclass has :meth:`begin`, :meth:`write` and :meth:`end`, and
+    for each kind of media that it has a place for a method ``write_image(engine, name, value,
+    step)``, ``write_histogram``, ``write_text``, ``write_figure`` or ``write_table``. Of several
+    processes the first alone writes.
+
+    Args:
+        names: shell patterns of the names of scalars and media that it takes.
+        every: which log points of iterations it takes: each n-th. It takes all of an epoch's.
+
+    Example:
+        >>> from footplate import Engine, Events
+        >>> from footplate.handlers.scalars import Scalars
+        >>> class Shout(Sink):
+        ...     def write(self, engine, point):
+        ...         print(point.step, dict(point.scalars))
+        >>> trainer = Engine(lambda engine, batch: {"loss": batch, "n": 1}, name="train")
+        >>> scalars = trainer.attach(Scalars(Events.ITERATION_COMPLETED(every=1)))
+        >>> shout = trainer.attach(Shout(names=["loss"], every=2))
+        >>> state = trainer.run([4.0, 2.0, 1.0, 0.5])
+        2 {'loss': 2.0}
+        4 {'loss': 0.5}
+    """
+
+    priority = Priority.BELOW_NORMAL
+
+    def __init__(self, *, names: str | Sequence[str] = "*", every: int = 1) -> None:
+        if every < 1:
+            raise ValueError(f"every= is a number of log points from 1, given {every!r}.")
+        self.names = (names,) if isinstance(names, str) else tuple(names)
+        self.every = every
+        self._open: list[int] = []  # the engines that run, by identity
+
+    def on_register(self, engine: Engine) -> None:
+        """Hear scalars and media."""
+        engine.register_events(SCALARS_LOGGED, MEDIA_LOGGED, behind=Events.ITERATION_COMPLETED)
+        engine.add_event_handler(SCALARS_LOGGED, self._hear, priority=self.priority)
+        engine.add_event_handler(MEDIA_LOGGED, self._show, priority=self.priority)
+
+    # ------------------------------------------------------------------ for subclasses
+
+    def begin(self, engine: Engine) -> None:
+        """Open what is written to; the engine may be in the midst of a run that goes on."""
+
+    def write(self, engine: Engine, point: LogPoint) -> None:
+        """Write the scalars of a log point."""
+
+    def end(self, engine: Engine, status: str) -> None:
+        """Close it; the status tells how the run ended, ``"completed"`` or ``"error"`` say."""
+
+    # ------------------------------------------------------------------ the run
+
+    def opened(self, engine: Engine) -> None:
+        """Open with the first engine that runs."""
+        if not self._open and is_first():
+            self.begin(engine)
+        self._open.append(id(engine))
+
+    def closed(self, engine: Engine) -> None:
+        """Close with the last engine."""
+        if id(engine) in self._open:
+            self._open.remove(id(engine))
+            if not self._open and is_first():
+                self.end(engine, str(engine.state.reason))
+
+    def takes(self, engine: Engine, name: str) -> bool:
+        """Whether a scalar or picture of this name is for this sink."""
+        mine = any(fnmatchcase(name, pattern) for pattern in self.names)
+        return mine and engine.history.allowed(name, self.name or key_of(self))
+
+    def _hear(
+        self, engine: Engine, step: int, epoch: int, on: str, number: int, scalars: dict[str, float]
+    ) -> None:
+        if not self._open or (on == "iteration" and number % self.every) or not is_first():
+            return
+        taken = {name: value for name, value in scalars.items() if self.takes(engine, name)}
+        if taken:
+            self.write(engine, LogPoint(engine.name or "engine", on, step, epoch, taken))
+
+    def _show(self, engine: Engine, step: int, kind: str, name: str, value: Any) -> None:
+        write = getattr(self, f"write_{kind}", None)
+        if self._open and write is not None and is_first() and self.takes(engine, name):
+            write(engine, name, value, step)

@@ -1,0 +1,171 @@
+"""MLflow, by its own client, with a data base and artifacts in a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from footplate import Engine, Events
+from footplate.engine.media import show
+from footplate.handlers.checkpoint import Checkpoint
+from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.mlflow import MLflow
+from footplate.handlers.scalars import Scalars
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of what it is made of, when it is imported
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("mlflow.store.tracking.sqlalchemy_store")
+
+# deprecations between MLflow and SQLAlchemy, pydantic and the like; connections left open
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    """A data base; its tables are made but once."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/runs.db"
+
+
+@pytest.fixture
+def sinks(uri, tmp_path, request):
+    """Makes sinks of an experiment of the test's own."""
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    name = request.node.name
+    client.create_experiment(name, artifact_location=(tmp_path / "artifacts").as_uri())
+    return lambda **options: MLflow(name, tracking_uri=uri, **options)
+
+
+def engine_with(sink, name="train", step=lambda engine, batch: {"loss": torch.tensor(batch)}):
+    engine = Engine(step, name=name)
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=1), epoch_suffix=None))
+    engine.attach(sink)
+    return engine
+
+
+def curve(sink, name):
+    history = sink.client.get_metric_history(sink.run_id, name)
+    return sorted((one.step, one.value) for one in history)
+
+
+def status(sink):
+    return sink.client.get_run(sink.run_id).info.status
+
+
+@pytest.mark.covers("F4")
+def test_scalars_parameters_and_the_end_are_logged(sinks):
+    given = {"lr": 0.1, "model": {"width": [1, 2]}, **{f"p{n}": n for n in range(120)}}
+    sink = sinks(run_name="mine", tags={"a": "b"}, hyper_parameters=given)
+    trainer, evaluator = engine_with(sink), engine_with(sink, "val")
+    tester, seen = engine_with(sink, "test"), []
+    trainer.attach(Evaluation(evaluator, [7.0]))
+    trainer.on(Events.ITERATION_COMPLETED(once=1))(lambda: seen.append(status(sink)))
+    trainer.run([4.0, math.inf, 1.0])
+    first = sink.run_id
+    tester.run([9.0])
+    run = sink.client.get_run(sink.run_id)
+    assert (sink.run_id, run.info.run_name, run.data.tags["a"]) == (first, "mine", "b")
+    assert (run.data.params["lr"], run.data.params["model.width"]) == ("0.1", "[1, 2]")
+    assert len(run.data.params) == 122
+    assert curve(sink, "train/loss")[::2] == [(1, 4.0), (3, 1.0)]
+    assert curve(sink, "train/loss")[1][1] > 1e300  # as near to infinity as the data base comes
+    assert [value for _, value in curve(sink, "val/loss")] == [7.0]
+    assert curve(sink, "test/loss") == [(1, 9.0)]
+    assert (seen, run.info.status) == (["RUNNING"], "FINISHED")
+
+
+def test_a_nan_is_logged_as_one(sinks):
+    sink = sinks()
+    engine_with(sink).run([math.nan])
+    assert math.isnan(curve(sink, "train/loss")[0][1])
+
+
+@pytest.mark.covers("F4")
+@pytest.mark.parametrize(
+    ("how", "expected"), [("error", "FAILED"), ("interrupt", "KILLED"), ("terminate", "FINISHED")]
+)
+def test_the_end_is_told(sinks, how, expected):
+    sink = sinks()
+    engine = engine_with(sink)
+
+    @engine.on(Events.ITERATION_COMPLETED(once=1))
+    def stop(engine):
+        if how == "error":
+            raise ZeroDivisionError
+        getattr(engine, how)()
+
+    if how == "error":
+        with pytest.raises(ZeroDivisionError):
+            engine.run([4.0, 2.0])
+    else:
+        engine.run([4.0, 2.0])
+    assert status(sink) == expected
+
+
+@pytest.mark.covers("F4")
+def test_a_resumed_run_goes_on_without_doubles(sinks, tmp_path):
+    def made():
+        sink = sinks(hyper_parameters={"lr": 0.1})
+        engine = engine_with(sink)
+        return engine, sink, engine.attach(Checkpoint(tmp_path / "saved", torch.nn.Linear(1, 1)))
+
+    engine, first, _ = made()
+    engine.on(Events.ITERATION_STARTED(once=4))(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.run([4.0, 2.0], max_epochs=3)
+    assert curve(first, "train/loss") == [(1, 4.0), (2, 2.0), (3, 4.0)]
+    engine, second, checkpoint = made()
+    checkpoint.resume(engine)
+    assert engine.state.iteration == 2
+    engine.run([4.0, 2.0])
+    assert second.run_id == first.run_id
+    assert curve(second, "train/loss") == [(n, 4.0 if n % 2 else 2.0) for n in range(1, 7)]
+    assert status(second) == "FINISHED"
+
+
+@pytest.mark.covers("F10")
+def test_media_are_artifacts(sinks, tmp_path):
+    def step(engine, batch):
+        show(engine, "image", "an image", torch.full((4, 6, 3), 7, dtype=torch.uint8))
+        show(engine, "image", "several", torch.zeros(4, 4, 6, 3, dtype=torch.uint8))
+        show(engine, "figure", "../curve", Figure((2, 1), 100))
+        show(engine, "histogram", "weights", torch.tensor([0.0, 1.0, math.nan]))
+        show(engine, "text", "said", "a word")
+        show(engine, "table", "scores", [{"a": 1, "b": "x"}])
+
+    sink = sinks()
+    engine_with(sink, step=step).run([0])
+    folder = next((tmp_path / "artifacts").glob("*/artifacts/train"))
+    image = imread(folder / "an_image" / "00000001.png")
+    assert (np.round(image * 255) == 7).all()
+    assert imread(folder / "several" / "00000001.png").shape[:2] == (9, 13)
+    assert imread(folder / "curve" / "00000001.png").shape[:2] == (100, 200)
+    assert sum(json.loads((folder / "weights" / "00000001.json").read_text())["counts"]) == 2
+    assert (folder / "said" / "00000001.txt").read_text() == "a word"
+    table = json.loads((folder / "scores" / "00000001.json").read_text())
+    assert table == {"columns": ["a", "b"], "data": [[1, "x"]]}
+
+
+@pytest.mark.covers("F6")
+def test_names_and_an_interval(sinks):
+    sink = sinks(names="loss", every=2)
+    engine_with(sink, step=lambda e, b: {"loss": b, "other": b}).run([4.0, 2.0, 1.0])
+    assert curve(sink, "train/loss") == [(2, 2.0)]
+    assert curve(sink, "train/other") == []
+
+
+@pytest.mark.covers("F4")
+def test_a_missing_package_is_told_with_its_install_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(
+        ImportError, match=r"MLflow needs mlflow, .* pip install 'footplate\[mlflow\]"
+    ):
+        MLflow()

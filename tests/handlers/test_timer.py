@@ -1,0 +1,268 @@
+"""A timer tells the scalar stream how fast a run is, and how long it will take."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+import torch
+
+from footplate import Engine, Events
+from footplate.engine.errors import HandlerError
+from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.scalars import Scalars
+from footplate.handlers.timer import Timer
+
+
+def sleeper(seconds):
+    return lambda engine, batch: time.sleep(seconds)
+
+
+class SlowData:
+    def __init__(self, length, seconds):
+        self.length, self.seconds = length, seconds
+
+    def __len__(self):
+        return self.length
+
+    def __iter__(self):
+        for number in range(self.length):
+            time.sleep(self.seconds)
+            yield torch.full((8, 2), number)
+
+
+def timed(step, **options):
+    """An engine with a timer, and what it tells at each log point."""
+    engine, told = Engine(step, name="train"), []
+    timer = engine.attach(Timer(**options))
+    when = Events.ITERATION_COMPLETED(every=5)
+    engine.add_event_handler(when, lambda e: told.append(timer.gauges(e)), priority="BELOW_NORMAL")
+    return engine, timer, told
+
+
+@pytest.mark.covers("F7")
+def test_it_measures_iterations_and_the_wait_for_data():
+    engine, _, told = timed(sleeper(0.006))
+    engine.run(SlowData(10, 0.004), max_epochs=2)
+    assert len(told) == 4
+    for gauges in told:
+        assert 0.010 <= gauges["time"] < 0.030
+        assert 0.004 <= gauges["data_time"] < gauges["time"] - 0.006
+        assert gauges["iterations/s"] == pytest.approx(1 / gauges["time"])
+        assert gauges["samples/s"] == pytest.approx(8 / gauges["time"])
+        assert gauges["memory"] > 10
+    assert told[-1]["eta"] == 0
+
+
+@pytest.mark.covers("F7")
+def test_blocks_are_added_up_in_each_window():
+    engine, timer, told = timed(lambda engine, batch: augment(batch))
+
+    def augment(batch):
+        with timer.measure("augment"):
+            time.sleep(0.002)
+        with timer.measure("augment"):
+            time.sleep(0.001)
+        if batch == 7:
+            with timer.measure("rare"):
+                time.sleep(0.001)
+
+    engine.run(range(15))
+    assert all(0.015 <= gauges["time/augment"] < 0.06 for gauges in told)
+    assert ["time/rare" in gauges for gauges in told] == [False, True, True]
+    assert told[1]["time/rare"] >= 0.001
+    assert told[2]["time/rare"] == 0.0
+
+
+@pytest.mark.parametrize("synchronize", [False, True])
+def test_a_block_that_raises_is_measured(synchronize):
+    engine, timer, told = timed(lambda engine, batch: attempt(batch))
+
+    def attempt(batch):
+        try:
+            with timer.measure("fails", synchronize=synchronize):
+                time.sleep(0.002)
+                raise ValueError(batch)
+        except ValueError:
+            pass
+
+    engine.run(range(5))
+    assert 0.010 <= told[0]["time/fails"] < 0.05
+
+
+# ---------------------------------------------------------------------- evaluations
+
+
+@pytest.mark.covers("F7")
+def test_an_evaluation_is_no_part_of_an_iteration_but_of_what_is_left():
+    engine, _, told = timed(sleeper(0.004))
+    evaluator = Engine(sleeper(0.05), name="val")
+    engine.attach(Evaluation(evaluator, [0, 1]))
+    engine.run(range(5), max_epochs=4)
+    assert all(0.004 <= gauges["time"] < 0.015 for gauges in told)
+    # of 15 iterations and the two evaluations among them, for the 5 to come
+    assert told[2]["eta"] >= 5 * (0.004 + 0.2 / 15)
+
+
+def test_an_evaluation_in_an_epoch_is_none_either():
+    engine, _, told = timed(sleeper(0.004))
+    evaluator = Engine(sleeper(0.05), name="val")
+    engine.attach(Evaluation(evaluator, [0, 1], Events.ITERATION_COMPLETED(every=5)))
+    engine.run(range(20))
+    assert all(0.004 <= gauges["time"] < 0.015 for gauges in told)
+    assert told[0]["eta"] >= 15 * (0.004 + 0.1 / 5)
+
+
+def test_what_else_handlers_do_is_part_of_an_iteration():
+    engine, _, told = timed(sleeper(0.001))
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: time.sleep(0.004))
+    engine.run(range(10))
+    assert all(gauges["time"] >= 0.005 for gauges in told)
+
+
+# ---------------------------------------------------------------------- what is known
+
+
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        ({"max_epochs": 3}, [25, 20, 15, 10, 5, 0]),
+        ({"max_iters": 17}, [12, 7, 2]),
+        ({"max_epochs": 2, "epoch_length": 20}, [35, 30, 25, 20, 15, 10, 5, 0]),
+    ],
+)
+def test_the_time_left_is_that_of_the_iterations_left(limits, left):
+    engine, _, told = timed(sleeper(0.001))
+    engine.run(range(10), **limits)
+    times = [gauges["time"] for gauges in told]
+    recent = [sum(times[:n]) / n for n in range(1, len(told) + 1)]
+    etas = [gauges["eta"] for gauges in told]
+    assert [eta / one for eta, one in zip(etas, recent, strict=True)] == pytest.approx(
+        left, rel=0.2
+    )
+
+
+def test_of_a_run_without_a_known_end_no_time_is_left():
+    endless, _, told = timed(sleeper(0))
+    endless.add_event_handler(Events.ITERATION_COMPLETED(once=20), lambda e: e.terminate())
+    endless.run(range(10), max_epochs=math.inf)
+    assert len(told) == 4
+    assert not any("eta" in gauges for gauges in told)
+
+    unsized, _, told = timed(sleeper(0))
+    unsized.run(number for number in range(10))
+    assert not any("eta" in gauges for gauges in told)
+
+
+def test_without_data_or_tensors_it_tells_what_there_is():
+    engine, _, told = timed(sleeper(0.001))
+    engine.run(epoch_length=5)
+    assert told[0].keys() == {"time", "iterations/s", "eta", "memory"}
+    engine, _, told = timed(sleeper(0.001))
+    engine.run(["a"] * 5)
+    assert told[0].keys() == {"time", "data_time", "iterations/s", "eta", "memory"}
+
+
+def test_a_function_counts_the_samples():
+    engine, _, told = timed(sleeper(0.001), samples=lambda batch: len(batch["text"]))
+    engine.run([{"text": "abc"}] * 5)
+    assert told[0]["samples/s"] == pytest.approx(3 * told[0]["iterations/s"])
+
+
+def test_a_second_log_point_at_one_iteration_tells_the_same():
+    engine, timer, told = timed(sleeper(0.001))
+    last = []
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda e: last.append(timer.gauges(e)))
+    engine.run(range(10))
+    moving = {"eta", "memory"}
+    assert {key: value for key, value in last[0].items() if key not in moving} == {
+        key: value for key, value in told[-1].items() if key not in moving
+    }
+
+
+def test_before_the_first_iteration_there_is_no_speed():
+    timer = Timer()
+    engine = Engine(sleeper(0), name="train")
+    engine.attach(timer)
+    assert timer.gauges(engine).keys() == {"memory"}
+    assert timer.memory_of == "process"
+
+
+def test_memory_grows_by_what_is_held():
+    timer, engine = Timer(), Engine(sleeper(0), name="train")
+    engine.attach(timer)
+    before = timer.gauges(engine)["memory"]
+    held = torch.ones(2**20 * 64)  # 256 MiB
+    assert 100 < timer.gauges(engine)["memory"] - before < 1000
+    del held
+
+
+# ---------------------------------------------------------------------- pauses
+
+
+@pytest.mark.covers("F7")
+def test_a_run_that_goes_on_does_not_count_the_pause():
+    engine, _, told = timed(sleeper(0.002))
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=7), lambda e: e.interrupt())
+    engine.run(range(10))
+    state = engine.state_dict()
+    time.sleep(0.5)
+    engine.run()
+    assert all(gauges["time"] < 0.04 for gauges in told)
+
+    again, _, told = timed(sleeper(0.002))
+    time.sleep(0.5)
+    again.load_state_dict(state)
+    time.sleep(0.5)
+    again.run(range(10))
+    assert [gauges["time"] < 0.04 for gauges in told] == [True]
+    assert told[0]["eta"] == 0
+
+
+def test_a_run_that_failed_in_its_step_does_not_count_what_came_between():
+    failing = [True]
+
+    def step(engine, batch):
+        time.sleep(0.002)
+        if batch == 7 and failing:
+            failing.clear()
+            raise ValueError("once")
+
+    engine, _, told = timed(step)
+    with pytest.raises(ValueError, match="once"):
+        engine.run(range(10))
+    time.sleep(0.5)
+    engine.run()
+    assert len(told) == 2
+    assert all(gauges["time"] < 0.04 and gauges["data_time"] < 0.04 for gauges in told)
+
+
+def test_nothing_of_it_is_saved():
+    engine, _, _ = timed(sleeper(0))
+    engine.run(range(5))
+    assert "timer" not in engine.state_dict()["footplate"]["handlers"]
+
+
+def test_one_timer_is_for_one_engine():
+    timer, first = Timer(), Engine(sleeper(0))
+    first.attach(timer)
+    with pytest.raises(HandlerError, match="make another one"):
+        Engine(sleeper(0)).attach(timer)
+
+
+@pytest.mark.covers("F7")
+def test_the_scalar_stream_asks_it():
+    engine = Engine(lambda engine, batch: {"loss": 1.0}, name="train")
+    logged = []
+    engine.attach(Timer())
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=5)))
+
+    @engine.on("SCALARS_LOGGED")
+    def note(engine, scalars):
+        logged.append(scalars)
+
+    engine.run([torch.ones(4, 2)] * 10)
+    told = {"time", "data_time", "iterations/s", "samples/s", "eta", "memory"}
+    assert told < logged[0].keys()
+    assert told < logged[1].keys()
