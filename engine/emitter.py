@@ -267,13 +267,14 @@ class Emitter(Sender):
 
     def detach(self, handler: Handler) -> None:
         """Take a class handler away, with all of its methods that handle events here."""
+        attached = any(one is handler for one in self.handlers.values())
         self.handlers = {key: one for key, one in self.handlers.items() if one is not handler}
         if handler._owner() is self:
             del handler._owner
         for channel in self.channels.values():
             channel.drop(lambda one: getattr(one.receiver, "__self__", None) is handler)
-        if self.tracer is not None and self.tracer.handler is handler:
-            self.tracer.part(self)
+        if attached:
+            handler.on_unregister(self)  # type: ignore[arg-type]
 
     def _check(self, handler: Handler) -> None:
         if isinstance(handler, type) and issubclass(handler, Handler):

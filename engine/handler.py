@@ -63,6 +63,9 @@ class Handler:
     def on_register(self, engine: Engine) -> None:
         """Called once for each engine that the handler is attached to, its methods connected."""
 
+    def on_unregister(self, engine: Engine) -> None:
+        """Called when it was detached: its methods are gone; what else it brought is its to take."""
+
 
 def key_of(handler: Handler) -> str:
     """The key of a handler's state: its name, or its class's in snake case.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,8 @@ __all__ = ["History", "Record", "Statistic", "Sums", "Window", "names_of"]
 
 Window = int | Literal["epoch"] | None
 """Over how much: the last so many values, this epoch, or with ``None`` the whole run."""
+
+_READING = struct.Struct("<3d")
 
 
 @dataclass
@@ -169,12 +172,11 @@ class Record:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, in plain values."""
-        columns = list(zip(*self._recent, strict=True)) or [(), (), ()]
         return {
             "on": self.on,
             "bar": self.bar,
             "to": None if self.to is None else list(self.to),
-            "recent": [list(column) for column in columns],
+            "recent": _packed(self._recent),
             "run": asdict(self.run),
             "epoch": asdict(self.epoch),
         }
@@ -184,7 +186,7 @@ class Record:
         self.on, self.bar = state["on"], state["bar"]
         self.to = None if state["to"] is None else tuple(state["to"])
         self._recent.clear()
-        self._recent.extend(zip(*state["recent"], strict=True))
+        self._recent.extend(_unpacked(state["recent"]))
         self.run, self.epoch = Sums(**state["run"]), Sums(**state["epoch"])
 
     def __repr__(self) -> str:
@@ -265,6 +267,15 @@ class History(Mapping[str, Record]):
         self.clear()
         for name, one in state.items():
             self.record(name).load_state_dict(one)
+
+
+def _packed(readings: Iterable[tuple[int, float, float]]) -> bytes:
+    """Readings as float64, so that saving them costs little."""
+    return b"".join(_READING.pack(*reading) for reading in readings)
+
+
+def _unpacked(packed: bytes) -> Iterator[tuple[int, float, float]]:
+    return ((int(at), value, weight) for at, value, weight in _READING.iter_unpack(packed))
 
 
 def _check_window(window: Any) -> None:

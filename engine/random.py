@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from .whole import whole
 __all__ = ["capture", "current_seed", "preserved", "restore", "seed_all"]
 
 _SEEDS = 2**32
+_WORDS = struct.Struct("<625I")  # of the Mersenne Twister, and its position
 
 
 def seed_all(
@@ -90,11 +92,13 @@ def capture() -> dict[str, Any]:
     """The state of every generator, in tensors and primitives.
 
     Returns:
-        ``python``: version, words and Gaussian; and of the libraries that are imported ``numpy``:
-        the same of its legacy generator, words as an int64 tensor, or as a tuple without torch;
-        ``torch``: a uint8 tensor; ``cuda``: one for each device, once CUDA is at work.
+        ``python``: version, words in hexadecimal, and Gaussian; and of the libraries that are
+        imported ``numpy``: the same of its legacy generator, words as an int64 tensor, or as a
+        tuple without torch; ``torch``: a uint8 tensor; ``cuda``: one for each device, once CUDA
+        is at work.
     """
-    state: dict[str, Any] = {"python": random.getstate()}
+    version, words, gaussian = random.getstate()
+    state: dict[str, Any] = {"python": (version, _WORDS.pack(*words).hex(), gaussian)}
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
         name, words, *rest = numpy.random.get_state(legacy=True)
@@ -121,7 +125,9 @@ def restore(state: Mapping[str, Any]) -> None:
         True
     """
     version, words, gaussian = state["python"]
-    random.setstate((version, tuple(words), gaussian))
+    packed = isinstance(words, str)
+    words = _WORDS.unpack(bytes.fromhex(words)) if packed else tuple(words)
+    random.setstate((version, words, gaussian))
     if "numpy" in state:
         import numpy as np
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .events import Events
 from .handler import Handler, key_of
+from .outermost import outermost
 from .placement.ranks import is_first
 from .priority import Priority
 from .scalars import MEDIA_LOGGED, SCALARS_LOGGED
@@ -26,8 +27,8 @@ class LogPoint:
     Attributes:
         engine: the engine's name.
         on: ``"iteration"``, ``"epoch"``, or ``"run"`` for what was left at a run's end.
-        step: iterations of the engine so far.
-        epoch: its epoch.
+        step, epoch: iteration and epoch of the outermost engine that runs: an evaluator's
+            numbers have a place in the trainer's run.
         scalars: floats by name, NaN and infinities included.
     """
 
@@ -109,16 +110,17 @@ class Sink(Handler):
     def takes(self, engine: Engine, name: str) -> bool:
         """Whether a scalar or picture of this name is for this sink."""
         mine = any(fnmatchcase(name, pattern) for pattern in self.names)
-        return mine and engine.history.allowed(name, self.name or key_of(self))
+        keys = (key for key, one in engine.handlers.items() if one is self)
+        return mine and engine.history.allowed(name, next(keys, key_of(self)))
 
-    def _hear(
-        self, engine: Engine, step: int, epoch: int, on: str, number: int, scalars: dict[str, float]
-    ) -> None:
+    def _hear(self, engine: Engine, on: str, number: int, scalars: dict[str, float]) -> None:
         if not self._open or (on == "iteration" and number % self.every) or not is_first():
             return
         taken = {name: value for name, value in scalars.items() if self.takes(engine, name)}
         if taken:
-            self.write(engine, LogPoint(engine.name or "engine", on, step, epoch, taken))
+            state = outermost(engine).state
+            name = engine.name or "engine"
+            self.write(engine, LogPoint(name, on, state.iteration, state.epoch, taken))
 
     def _show(self, engine: Engine, step: int, kind: str, name: str, value: Any) -> None:
         write = getattr(self, f"write_{kind}", None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from ..engine.engine import Engine
+from ..engine.outermost import outermost
 from ..engine.scalars import readable
 from ..engine.sink import LogPoint, Sink
 
@@ -114,13 +115,15 @@ class Console(Sink):
 
 def _place(engine: Engine, point: LogPoint) -> str:
     """Where the run stands, as ``[epoch/epochs][iteration/iterations]``."""
-    state = engine.state
-    if state.max_iters not in (None, math.inf):
-        return f"[{point.step}/{state.max_iters}]"
-    epoch = f"[{point.epoch}{_of(state.max_epochs)}]"
+    run = outermost(engine).state
+    where = f"[{point.epoch}{_of(run.max_epochs)}]"
+    if run.max_iters not in (None, math.inf):
+        where = f"[{point.step}/{run.max_iters}]"
+        if run is engine.state:
+            return where
     if point.on != "iteration":
-        return epoch
-    return f"{epoch}[{engine.progress.epoch_iteration + 1}{_of(state.epoch_length)}]"
+        return where
+    return f"{where}[{engine.progress.epoch_iteration + 1}{_of(engine.state.epoch_length)}]"
 
 
 def _of(limit: float | None) -> str:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.engine import Engine
-from ..engine.events import Events
 from ..engine.handler import Handler
+from ..engine.media import show
 from ..engine.placement.environment import environment
 from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
-from ..engine.scalars import MEDIA_LOGGED
 
 __all__ = ["Environment"]
 
@@ -47,10 +46,6 @@ class Environment(Handler):
         self.more = dict(more or {})
         self._told = False
 
-    def on_register(self, engine: Engine) -> None:
-        """Make known what it fires."""
-        engine.register_events(MEDIA_LOGGED, behind=Events.ITERATION_COMPLETED)
-
     def opened(self, engine: Engine) -> None:
         """Tell it, if that was not done yet."""
         if self._told:
@@ -60,11 +55,5 @@ class Environment(Handler):
         if self.file is not None and is_first():
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.file.write_text(json.dumps(found, indent=2, default=str))
-        engine.fire_event(
-            MEDIA_LOGGED,
-            step=engine.state.iteration,
-            epoch=engine.state.epoch,
-            kind="table",
-            name="environment",
-            value=[{"name": name, "value": one} for name, one in found.items()],
-        )
+        rows = [{"name": name, "value": one} for name, one in found.items()]
+        show(engine, "table", "environment", rows)

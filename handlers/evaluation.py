@@ -102,7 +102,7 @@ class Evaluation(Handler):
         """
         return {
             "data": {name: source.state_dict() for name, source in self._sources.items()},
-            "finished": self._finished if is_plain(self._finished) else {},
+            "finished": dict(self._finished) if is_plain(self._finished) else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

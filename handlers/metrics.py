@@ -9,6 +9,7 @@ from typing import Any
 from ignite.metrics import RunningAverage
 from ignite.metrics.metric import MetricUsage
 
+from ..engine.channel import Subscription
 from ..engine.data.dataset import meta_of
 from ..engine.engine import Engine
 from ..engine.errors import StateError, nearest
@@ -101,6 +102,7 @@ class Metrics(Handler):
             raise ValueError("Metrics() was given no metric; give {name: metric}.")
         self.metrics = {name: one.metric for name, one in self._driven.items()}
         self.measures: dict[str, Measure] = {}
+        self.subscriptions: list[Subscription] = []
         self._fresh: dict[str, Any] = {}  # computed on the event at hand
 
     def on_register(self, engine: Engine) -> None:
@@ -114,6 +116,11 @@ class Metrics(Handler):
         for event in computed_on:
             on = "iteration" if event == Events.ITERATION_COMPLETED else "epoch"
             engine.add_event_handler(event, self._announce, on, priority=self.priority)
+
+    def on_unregister(self, engine: Engine) -> None:
+        """Take the metrics' own handlers away, too."""
+        while self.subscriptions:
+            self.subscriptions.pop().remove()
 
     def opened(self, engine: Engine) -> None:
         """Tell the metrics what the data set says of itself."""
@@ -186,9 +193,10 @@ class _Place:
                 return self._catching(call) if computes else call
 
             priority = self._metrics.priority
-            engine.bus.signal(one).subscribe(
+            added = engine.bus.signal(one).subscribe(
                 handler, prepare, sender=engine, event=one, priority=priority
             )
+            self._metrics.subscriptions.append(added)
             if computes:
                 self.computed_on.append(one.name)
 

@@ -7,10 +7,9 @@ from typing import Any
 from torch import nn
 
 from ..engine.engine import Engine
-from ..engine.events import Events
 from ..engine.handler import Handler
+from ..engine.media import show
 from ..engine.priority import Priority
-from ..engine.scalars import MEDIA_LOGGED
 from ..engine.step.summary import summarize
 
 __all__ = ["Summary"]
@@ -46,20 +45,10 @@ class Summary(Handler):
         self.depth = depth
         self._told = False
 
-    def on_register(self, engine: Engine) -> None:
-        """Make known what it fires."""
-        engine.register_events(MEDIA_LOGGED, behind=Events.ITERATION_COMPLETED)
-
     def opened(self, engine: Engine) -> None:
         """Tell it, if that was not done yet."""
         if self._told:
             return
         self._told = True
-        engine.fire_event(
-            MEDIA_LOGGED,
-            step=engine.state.iteration,
-            epoch=engine.state.epoch,
-            kind="text",
-            name="model",
-            value=str(summarize(self.model, *self.args, depth=self.depth)),
-        )
+        summary = summarize(self.model, *self.args, depth=self.depth)
+        show(engine, "text", "model", str(summary))

@@ -117,6 +117,10 @@ class Profiler(Handler):
         self._seen, self.written = 0, []
         self._begin_cycle_if_due()
 
+    def on_unregister(self, engine: Engine) -> None:
+        """End the cycle under way."""
+        self.stop()
+
     def closed(self, engine: Engine) -> None:
         """End the cycle under way, and say so if there was none to be written."""
         self.stop()
@@ -130,7 +134,7 @@ class Profiler(Handler):
     def stop(self) -> None:
         """End the cycle under way, and write what it recorded; does nothing without one.
 
-        It is called for you when the run ends; call it before you detach a profiler in its midst.
+        It is called for you when the run ends, and when the profiler is detached.
         """
         self._end_range()
         made, self._profile = self._profile, None

@@ -25,6 +25,8 @@ from ..engine.scalars import readable
 
 __all__ = ["ProgressBar"]
 
+_SHARE = 200  # drawing takes a 200th of the time at most
+
 
 class ProgressBar(Handler):
     """Shows a bar for the epoch of each engine that it is attached to.
@@ -37,7 +39,8 @@ class ProgressBar(Handler):
     Args:
         metrics: entries of ``engine.state.metrics`` to show; a tensor is not read, so that drawing
             never waits for a device.
-        interval: seconds between two drawings at least.
+        interval: seconds between two drawings at least, and more where drawing takes long; 0 to draw
+            each iteration.
         plain: seconds between two lines where there is no terminal; ``None`` for none.
         console: where to draw; standard output by default.
 
@@ -107,7 +110,7 @@ class ProgressBar(Handler):
             return
         length = engine.state.epoch_length
         done = engine.progress.epoch_iteration % (length or 1)
-        self._progress.reset(task, total=length, completed=done, description=_title(engine))
+        self._progress.update(task, total=length, completed=done, description=_title(engine))
 
     def closed(self, engine: Engine) -> None:
         """Take the line away, and end the drawing with the outermost engine."""
@@ -126,10 +129,11 @@ class ProgressBar(Handler):
         done, total = engine.progress.epoch_iteration + 1, engine.state.epoch_length
         shown = "  ".join(f"{name} {value}" for name, value in self._shown(engine).items())
         if self._progress is not None:
-            self._due = now + self.interval
             task = self._tasks[id(engine)]
             self._progress.update(task, completed=done, total=total, shown=shown)
             self._progress.refresh()
+            drawn = time.monotonic()
+            self._due = drawn + (self.interval and max(self.interval, _SHARE * (drawn - now)))
         elif self._console is not None:
             self._due = now + (self.plain or math.inf)
             of = f"/{total}" if total else ""

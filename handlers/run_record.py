@@ -151,7 +151,9 @@ class RunRecord(Handler):
             self._end_epoch(engine)
         session = self._record["sessions"][-1]
         session.update(ended=time.time(), reason=str(engine.state.reason))
-        self._record.update(iteration=engine.state.iteration, epoch=engine.state.epoch)
+        if self._record["engine"] == session["engine"]:
+            stands = {"iteration": engine.state.iteration, "epoch": engine.state.epoch}
+            self._record.update(**stands, **_limits(engine))
         results = self._record.setdefault("results", {})
         results[engine.name or "engine"] = scalars_of(engine.state.metrics)
         self._write("run.json", self._record)
@@ -269,7 +271,11 @@ class RunRecord(Handler):
         if told is None:
             return
         state = outermost(engine).state
-        self._told[engine.name or "engine"] = {"epoch": state.epoch, "step": state.iteration, **told}
+        self._told[engine.name or "engine"] = {
+            "epoch": state.epoch,
+            "step": state.iteration,
+            **told,
+        }
         self._write("predictions.json", self._told)
         meta = getattr(engine.state, "dataset_meta", None)
         names = meta.get("classes") if isinstance(meta, Mapping) else None
@@ -287,9 +293,7 @@ class RunRecord(Handler):
 def _limits(engine: Engine) -> dict[str, float | None]:
     """Where the run ends, where that is known."""
     limits = {name: getattr(engine.state, name) for name in ("max_epochs", "max_iters")}
-    return {
-        name: value if isinstance(value, int) else None for name, value in limits.items()
-    }
+    return {name: value if isinstance(value, int) else None for name, value in limits.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class Scalars(Handler):
         add(VALUE_LOGGED, self._take)
         add(METRICS_COMPUTED, self._measure)
         add(completed, self._gather, priority=Priority.HIGH)
-        add(Events.EPOCH_STARTED, self._history.begin_epoch, priority=Priority.HIGHEST)
+        add(Events.EPOCH_STARTED, self._begin_epoch, priority=Priority.HIGHEST)
         add(self.when, self._show, "iteration", priority=_BEFORE_THOSE_WHO_LOOK)
         for event, on in ((Events.EPOCH_COMPLETED, "epoch"), (Events.COMPLETED, "run")):
             add(event, self._show, on, priority=_BEFORE_THOSE_WHO_LOOK)
@@ -132,6 +132,9 @@ class Scalars(Handler):
                 held.clear()
             self._metrics, self._running = {}, {}
             self._due, self._epoch_is_open, self._number, self._told_at = False, False, 0, 0
+
+    def _begin_epoch(self, engine: Engine) -> None:
+        engine.history.begin_epoch()
 
     # ------------------------------------------------------------------ taking in
 
@@ -292,6 +295,7 @@ class Scalars(Handler):
             "logged": {name: series.state_dict() for name, series in self._logged.items()},
             "window": {name: list(readings) for name, readings in self._window.items()},
             "metrics": dict(self._metrics),
+            "running": dict(self._running),
             "origins": dict(self._origins),
             "history": self._history.state_dict(),
             "due": self._due,
@@ -305,6 +309,7 @@ class Scalars(Handler):
         self._outputs, self._logged = _loaded(state["outputs"]), _loaded(state["logged"])
         self._window = {name: list(readings) for name, readings in state["window"].items()}
         self._metrics, self._origins = dict(state["metrics"]), dict(state["origins"])
+        self._running = dict(state["running"])
         self._history.load_state_dict(state["history"])
         self._due, self._number = state["due"], state["number"]
         self._epoch_is_open, self._told_at = state["epoch_is_open"], state["told_at"]

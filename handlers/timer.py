@@ -31,8 +31,8 @@ class Timer(Handler):
 
     - ``time``: seconds an iteration took, from one to the next; ``data_time``: seconds of it in
       which its batch was fetched;
-    - ``iterations/s``, and ``samples/s`` where batches hold more than one sample, with each batch
-      taken to be as large as the first of the window;
+    - ``samples/s`` where batches hold more than one sample, with each batch taken to be as large
+      as the first of the window;
     - ``time/…``: seconds in all in blocks of :meth:`measure`.
 
     Besides, ``eta`` is the seconds until the run's end, where that is known, at the speed of the
@@ -64,7 +64,7 @@ class Timer(Handler):
         >>> state = trainer.run(torch.ones(5, 8))
         >>> gauges = timer.gauges(trainer)
         >>> sorted(gauges), gauges["eta"]  # doctest: +NORMALIZE_WHITESPACE
-        (['data_time', 'eta', 'iterations/s', 'memory', 'samples/s', 'time', 'time/double'], 0.0)
+        (['data_time', 'eta', 'memory', 'samples/s', 'time', 'time/double'], 0.0)
     """
 
     for_one_engine = True
@@ -177,10 +177,8 @@ class Timer(Handler):
         found = {"time": taken / done}
         if self._fetching:
             found["data_time"] = self._fetching / done
-        if taken > 0:
-            found["iterations/s"] = done / taken
-            if self._size > 1:
-                found["samples/s"] = done * self._size / taken
+        if taken > 0 and self._size > 1:
+            found["samples/s"] = done * self._size / taken
         found.update({f"time/{name}": seconds for name, seconds in self._blocks.items()})
         return found
 

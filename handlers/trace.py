@@ -36,8 +36,8 @@ class Trace(Handler):
 
     Args:
         path: the file to write, ``"trace.json"`` say; folders are made. None by default.
-        max_spans: how many spans go to the file, from the first on, and are kept until then, at
-            some 30 bytes each; the table is of all.
+        max_spans: how many spans are kept for the file, from the first on; memory is set aside for
+            them, 32 bytes each. The table is of all.
 
     Raises:
         ValueError: for a path that is a folder, or ``max_spans`` less than 1.
@@ -69,6 +69,11 @@ class Trace(Handler):
         trace(engine, tracer)
         if engine.watch is not None:
             tracer.begin(engine)
+
+    def on_unregister(self, engine: Engine) -> None:
+        """Trace no longer; of a run that is under way the file is written now."""
+        if engine.tracer is not None and engine.tracer.handler is self:
+            engine.tracer.part(engine)
 
     def opened(self, engine: Engine) -> None:
         """Make the file's folder now, rather than fail when the run is over."""

@@ -1,6 +1,6 @@
 """The command ``footplate``.
 
-    footplate report runs/digits
+footplate report runs/digits
 """
 
 from __future__ import annotations

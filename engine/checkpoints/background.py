@@ -121,6 +121,10 @@ def _copy_all(pairs: list[tuple[Tensor, Tensor]]) -> None:
         for host, source in pairs
         for begin in range(0, len(host), _PIECE)
     ]
+    if sum(host.nbytes for host, _ in pieces) < 2 * _PIECE:  # sooner done than shared out
+        for host, source in pieces:
+            np.copyto(host, source)
+        return
     with ThreadPoolExecutor(min(_THREADS, torch.get_num_threads())) as pool:
         for _ in pool.map(lambda pair: np.copyto(*pair), pieces):
             pass

@@ -8,6 +8,7 @@ import platform
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -30,6 +31,7 @@ def _versions() -> dict[str, str]:
     }
 
 
+@cache  # metadata are read from files
 def _version_of(distribution: str) -> str:
     try:
         return version(distribution)

@@ -33,8 +33,6 @@ _USAGES: dict[str, Callable[[], ignite.MetricUsage]] = {
     "running_batch_wise": ignite.RunningBatchWise,
     "single_epoch_running_batch_wise": ignite.SingleEpochRunningBatchWise,
 }
-
-
 _TORCH = ("reset", "update", "compute")
 
 
@@ -164,6 +162,7 @@ class TorchMeasure(Measure):
     ) -> None:
         super().__init__(name, metric, transform)
         self._device: torch.device | None = None
+        self._parameters = _parameters(metric.update)
         self._found = {  # some keep more in mind than the states that they declare
             path: _copied(_numbers(one)) for path, one in metric.named_modules()
         }
@@ -175,7 +174,7 @@ class TorchMeasure(Measure):
     def update(self, engine: Engine) -> None:
         """Take in the engine's output."""
         output = self._output(engine)
-        args, kwargs = _arguments(self.metric, output)
+        args, kwargs = _arguments(output, self._parameters)
         _, tensor = next(leaves((args, kwargs), kind=Tensor), (None, None))
         if tensor is not None and tensor.device != self._device:
             self.metric.to(tensor.device)
@@ -395,17 +394,18 @@ def _at_hand(value: Any) -> Any:
     return value.item() if value.ndim == 0 else value.cpu()
 
 
-def _arguments(metric: Any, output: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What of a step's output a metric's ``update`` is given."""
+def _arguments(
+    output: Any, parameters: Mapping[str, inspect.Parameter]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What of a step's output a metric's ``update`` with these parameters is given."""
     if isinstance(output, (tuple, list)):
         return tuple(output), {}
     if not isinstance(output, Mapping):
         return (output,), {}
-    names = _parameters(metric.update)
-    if {"y_pred", "y"} <= output.keys() and not {"y_pred", "y"} <= names.keys():
+    if {"y_pred", "y"} <= output.keys() and not {"y_pred", "y"} <= parameters.keys():
         return (output["y_pred"], output["y"]), {}
-    takes_any = any(one.kind is one.VAR_KEYWORD for one in names.values())
-    return (), {key: one for key, one in output.items() if takes_any or key in names}
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return (), {key: one for key, one in output.items() if takes_any or key in parameters}
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from .timing import Row, in_turns, python, seconds, show
 
-EPOCHS = 12
-BATCH = 64
+EPOCHS = 6
+BATCH = 16
 LR = 3e-3
 ROUNDS = 5
 
@@ -80,7 +80,7 @@ def ours():
     from ignite.metrics import Accuracy
     from rich.console import Console as Terminal
 
-    from footplate import Engine, Events
+    from footplate import Engine
     from footplate.engine.step.evaluation import evaluation_step
     from footplate.engine.step.training import training_step
     from footplate.handlers.checkpoint import Checkpoint
@@ -101,7 +101,7 @@ def ours():
     evaluator.attach(Metrics({"accuracy": Accuracy()}))
     terminal = Terminal(file=io.StringIO(), force_terminal=True, width=100)
     for handler in (
-        Scalars(Events.ITERATION_COMPLETED(every=10)),
+        Scalars(),
         Timer(),
         Console(),
         ProgressBar(["loss"], console=terminal),
@@ -150,7 +150,6 @@ def lightning():
         accelerator="cpu",
         logger=TensorBoardLogger(folder),
         default_root_dir=folder,
-        log_every_n_steps=10,
         num_sanity_val_steps=0,
     )
     loaders = loader(train, shuffle=True), loader(val, shuffle=False)
@@ -196,7 +195,6 @@ def mmengine():
         },
         train_cfg={"by_epoch": True, "max_epochs": EPOCHS},
         val_cfg={},
-        default_hooks={"logger": {"type": "LoggerHook", "interval": 10}},
         visualizer={"type": "Visualizer", "vis_backends": [{"type": "TensorboardVisBackend"}]},
     )
     return runner.train

@@ -597,3 +597,22 @@ def test_a_step_that_is_a_handler_is_attached():
     engine = Engine(Counting())
     assert engine.run([0, 1, 2]).metrics == {"calls": 3}
     assert engine.state_dict()["footplate"]["handlers"] == {"counting": {"calls": 3}}
+
+
+def test_a_handler_hears_when_it_is_detached():
+    class Leaving(Handler):
+        def __init__(self):
+            self.left = []
+
+        def started(self, engine):
+            self.left.append("started")
+
+        def on_unregister(self, engine):
+            self.left.append(engine)
+
+    engine, leaving = Engine(lambda engine, batch: None), Leaving()
+    engine.detach(leaving)  # it was never there
+    engine.attach(leaving)
+    engine.detach(leaving)
+    engine.run([0])
+    assert leaving.left == [engine]

@@ -627,3 +627,18 @@ def test_a_metric_of_mmengine_over_processes(told):
         pytest.skip("mmengine is not installed")
     assert first["mmengine"] == second["mmengine"]
     assert first["mmengine"]["mm/places"] == list(range(N))
+
+
+def test_metrics_that_are_detached_measure_nothing_more():
+    engine = Engine(lambda engine, batch: batch)
+    ratio = Average() / Average()
+    metrics = engine.attach(Metrics({"mean": Average(), "ratio": ratio}, running={"now": float}))
+    engine.run([1.0, 3.0])
+    engine.detach(metrics)
+    assert str(engine.describe()) == "no handlers"
+    engine.state.metrics.clear()
+    engine.run([1.0, 3.0], max_epochs=2)
+    assert engine.state.metrics == {}
+    engine.attach(metrics)
+    engine.state.max_epochs = None
+    assert engine.run([5.0]).metrics == {"mean": 5.0, "ratio": 1.0, "now": 5.0}

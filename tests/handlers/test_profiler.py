@@ -206,12 +206,13 @@ def test_activities_that_there_are_not_are_refused(given, said, tmp_path):
 
 
 @pytest.mark.covers("F7")
-def test_two_at_once_are_refused(tmp_path):
-    engine, first = profiled(tmp_path / "first", active=5)
+@pytest.mark.parametrize(("warmup", "recorded"), [(1, [[2]]), (5, [])])
+def test_two_at_once_are_refused(warmup, recorded, tmp_path):
+    engine, first = profiled(tmp_path / "first", warmup=warmup, active=5)
     engine.attach(Profiler(tmp_path / "second", wait=2), name="second")
     with pytest.raises(RuntimeError, match="while another profiler records"):
         engine.run(range(10))
-    assert [ranges_in(path) for path in first.written] == [[2]]
+    assert [ranges_in(path) for path in first.written] == recorded
 
 
 def test_two_in_turns_are_not(tmp_path):

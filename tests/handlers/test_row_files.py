@@ -245,6 +245,20 @@ def test_the_half_of_a_row_is_dropped(tmp_path, torn):
     assert rows_of(path) == [("train", 1, 1.0), ("train", 2, 2.0), ("train", 3, 3.0)]
 
 
+@pytest.mark.covers("F4")
+def test_a_number_that_is_torn_is_no_number(tmp_path):
+    path = tmp_path / "run.csv"
+    first, saved = engine_with(CSV(path)), []
+    first.on(Events.SAFE_POINT(once=2))(lambda e: saved.append(e.state_dict()))
+    first.run([1.0, 2.25, 3.0])
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3])[:-2])  # it ends with 2.2
+    second = engine_with(CSV(path))
+    second.load_state_dict(saved[0])
+    second.run([1.0, 2.25, 3.0])
+    assert rows_of(path) == [("train", 1, 1.0), ("train", 3, 3.0)]
+
+
 def test_a_file_of_another_kind_is_not_gone_on_with(tmp_path):
     path = tmp_path / "run.csv"
     path.write_text("epoch,loss\n1,2\n")

@@ -192,8 +192,13 @@ def test_texts_and_tables_are_texts(tmp_path, kind, value, text):
 # ------------------------------------------------------------------ graph and hyper-parameters
 
 
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + torch.rand_like(x)
+
+
 def network():
-    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(), nn.Linear(3, 1))
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), Noise(), nn.Linear(3, 1))
 
 
 @pytest.mark.covers("F3")

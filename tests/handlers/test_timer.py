@@ -15,8 +15,30 @@ from footplate.handlers.scalars import Scalars
 from footplate.handlers.timer import Timer
 
 
+class Clock:
+    """A clock that goes on when somebody sleeps by it, so that a busy machine changes nothing."""
+
+    def __init__(self):
+        self.now = 1.0
+
+    def __call__(self):
+        self.now += 1e-12  # nothing takes no time at all
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+clock = Clock()
+
+
+@pytest.fixture(autouse=True)
+def _by_the_clock(monkeypatch):
+    monkeypatch.setattr("footplate.handlers.timer.perf_counter", clock)
+
+
 def sleeper(seconds):
-    return lambda engine, batch: time.sleep(seconds)
+    return lambda engine, batch: clock.sleep(seconds)
 
 
 class SlowData:
@@ -28,7 +50,7 @@ class SlowData:
 
     def __iter__(self):
         for number in range(self.length):
-            time.sleep(self.seconds)
+            clock.sleep(self.seconds)
             yield torch.full((8, 2), number)
 
 
@@ -41,15 +63,23 @@ def timed(step, **options):
     return engine, timer, told
 
 
+def test_the_clock_is_that_of_the_machine(monkeypatch):
+    monkeypatch.undo()
+    engine, _, told = timed(lambda engine, batch: time.sleep(0.002))
+    begun = time.perf_counter()
+    engine.run(range(10))
+    took = time.perf_counter() - begun
+    assert all(0.002 <= gauges["time"] <= took / 5 for gauges in told)
+
+
 @pytest.mark.covers("F7")
 def test_it_measures_iterations_and_the_wait_for_data():
     engine, _, told = timed(sleeper(0.006))
     engine.run(SlowData(10, 0.004), max_epochs=2)
     assert len(told) == 4
     for gauges in told:
-        assert 0.010 <= gauges["time"] < 0.030
-        assert 0.004 <= gauges["data_time"] < gauges["time"] - 0.006
-        assert gauges["iterations/s"] == pytest.approx(1 / gauges["time"])
+        assert gauges["time"] == pytest.approx(0.010)
+        assert gauges["data_time"] == pytest.approx(0.004)
         assert gauges["samples/s"] == pytest.approx(8 / gauges["time"])
         assert gauges["memory"] > 10
     assert told[-1]["eta"] == 0
@@ -61,12 +91,12 @@ def test_blocks_are_added_up_in_each_window():
 
     def augment(batch):
         with timer.measure("augment"):
-            time.sleep(0.002)
+            clock.sleep(0.002)
         with timer.measure("augment"):
-            time.sleep(0.001)
+            clock.sleep(0.001)
         if batch == 7:
             with timer.measure("rare"):
-                time.sleep(0.001)
+                clock.sleep(0.001)
 
     engine.run(range(15))
     assert all(0.015 <= gauges["time/augment"] < 0.06 for gauges in told)
@@ -82,7 +112,7 @@ def test_a_block_that_raises_is_measured(synchronize):
     def attempt(batch):
         try:
             with timer.measure("fails", synchronize=synchronize):
-                time.sleep(0.002)
+                clock.sleep(0.002)
                 raise ValueError(batch)
         except ValueError:
             pass
@@ -100,7 +130,7 @@ def test_an_evaluation_is_no_part_of_an_iteration_but_of_what_is_left():
     evaluator = Engine(sleeper(0.05), name="val")
     engine.attach(Evaluation(evaluator, [0, 1]))
     engine.run(range(5), max_epochs=4)
-    assert all(0.004 <= gauges["time"] < 0.015 for gauges in told)
+    assert [gauges["time"] for gauges in told] == pytest.approx([0.004] * 4)
     # of 15 iterations and the two evaluations among them, for the 5 to come
     assert told[2]["eta"] >= 5 * (0.004 + 0.2 / 15)
 
@@ -110,15 +140,15 @@ def test_an_evaluation_in_an_epoch_is_none_either():
     evaluator = Engine(sleeper(0.05), name="val")
     engine.attach(Evaluation(evaluator, [0, 1], Events.ITERATION_COMPLETED(every=5)))
     engine.run(range(20))
-    assert all(0.004 <= gauges["time"] < 0.015 for gauges in told)
+    assert [gauges["time"] for gauges in told] == pytest.approx([0.004] * 4)
     assert told[0]["eta"] >= 15 * (0.004 + 0.1 / 5)
 
 
 def test_what_else_handlers_do_is_part_of_an_iteration():
     engine, _, told = timed(sleeper(0.001))
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: time.sleep(0.004))
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: clock.sleep(0.004))
     engine.run(range(10))
-    assert all(gauges["time"] >= 0.005 for gauges in told)
+    assert all(gauges["time"] == pytest.approx(0.005) for gauges in told)
 
 
 # ---------------------------------------------------------------------- what is known
@@ -138,9 +168,7 @@ def test_the_time_left_is_that_of_the_iterations_left(limits, left):
     times = [gauges["time"] for gauges in told]
     recent = [sum(times[:n]) / n for n in range(1, len(told) + 1)]
     etas = [gauges["eta"] for gauges in told]
-    assert [eta / one for eta, one in zip(etas, recent, strict=True)] == pytest.approx(
-        left, rel=0.2
-    )
+    assert [eta / one for eta, one in zip(etas, recent, strict=True)] == pytest.approx(left)
 
 
 def test_of_a_run_without_a_known_end_no_time_is_left():
@@ -158,16 +186,16 @@ def test_of_a_run_without_a_known_end_no_time_is_left():
 def test_without_data_or_tensors_it_tells_what_there_is():
     engine, _, told = timed(sleeper(0.001))
     engine.run(epoch_length=5)
-    assert told[0].keys() == {"time", "iterations/s", "eta", "memory"}
+    assert told[0].keys() == {"time", "eta", "memory"}
     engine, _, told = timed(sleeper(0.001))
     engine.run(["a"] * 5)
-    assert told[0].keys() == {"time", "data_time", "iterations/s", "eta", "memory"}
+    assert told[0].keys() == {"time", "data_time", "eta", "memory"}
 
 
 def test_a_function_counts_the_samples():
     engine, _, told = timed(sleeper(0.001), samples=lambda batch: len(batch["text"]))
     engine.run([{"text": "abc"}] * 5)
-    assert told[0]["samples/s"] == pytest.approx(3 * told[0]["iterations/s"])
+    assert told[0]["samples/s"] == pytest.approx(3 / 0.001)
 
 
 def test_a_second_log_point_at_one_iteration_tells_the_same():
@@ -207,14 +235,14 @@ def test_a_run_that_goes_on_does_not_count_the_pause():
     engine.add_event_handler(Events.ITERATION_COMPLETED(once=7), lambda e: e.interrupt())
     engine.run(range(10))
     state = engine.state_dict()
-    time.sleep(0.5)
+    clock.sleep(0.5)
     engine.run()
     assert all(gauges["time"] < 0.04 for gauges in told)
 
     again, _, told = timed(sleeper(0.002))
-    time.sleep(0.5)
+    clock.sleep(0.5)
     again.load_state_dict(state)
-    time.sleep(0.5)
+    clock.sleep(0.5)
     again.run(range(10))
     assert [gauges["time"] < 0.04 for gauges in told] == [True]
     assert told[0]["eta"] == 0
@@ -224,7 +252,7 @@ def test_a_run_that_failed_in_its_step_does_not_count_what_came_between():
     failing = [True]
 
     def step(engine, batch):
-        time.sleep(0.002)
+        clock.sleep(0.002)
         if batch == 7 and failing:
             failing.clear()
             raise ValueError("once")
@@ -232,7 +260,7 @@ def test_a_run_that_failed_in_its_step_does_not_count_what_came_between():
     engine, _, told = timed(step)
     with pytest.raises(ValueError, match="once"):
         engine.run(range(10))
-    time.sleep(0.5)
+    clock.sleep(0.5)
     engine.run()
     assert len(told) == 2
     assert all(gauges["time"] < 0.04 and gauges["data_time"] < 0.04 for gauges in told)
@@ -263,6 +291,6 @@ def test_the_scalar_stream_asks_it():
         logged.append(scalars)
 
     engine.run([torch.ones(4, 2)] * 10)
-    told = {"time", "data_time", "iterations/s", "samples/s", "eta", "memory"}
+    told = {"time", "data_time", "samples/s", "eta", "memory"}
     assert told < logged[0].keys()
     assert told < logged[1].keys()

@@ -120,9 +120,9 @@ def test_times_add_up_to_the_run_s_own(tmp_path):
         ("data wait", "val"): 15 * 0.002,
     }
     for (what, engine), seconds in slept.items():
-        assert seconds <= line_of(trace, what, engine).seconds < seconds * 1.5, what
+        assert seconds <= line_of(trace, what, engine).seconds < seconds * 2, what
     assert line_of(trace, "dispatch", "train").share < 0.1
-    assert line_of(trace, "Evaluation._evaluate").seconds < 0.05
+    assert line_of(trace, "Evaluation._evaluate").seconds < 0.1
 
     shown = str(trace).splitlines()
     assert shown[1].startswith("train: ")

@@ -1,0 +1,1 @@
+"""The report: a run's folder as one page to look at."""
