@@ -28,8 +28,7 @@ class Sums:
 
     Example:
         >>> sums = Sums()
-        >>> sums.add(1.0, 3.0)
-        >>> sums.add(5.0, 1.0)
+        >>> sums.take([(1, 1.0, 3.0), (2, 5.0, 1.0)])
         >>> sums.mean, sums.low, sums.high
         (2.0, 1.0, 5.0)
     """
@@ -40,15 +39,25 @@ class Sums:
     low: float = math.inf
     high: float = -math.inf
 
-    def add(self, value: float, weight: float) -> None:
-        """Take a value in."""
-        self.count += 1
-        self.total += value * weight
-        self.weight += weight
-        if not value >= self.low:  # so that NaN gets in, and stays
-            self.low = value if self.low == self.low else self.low
-        if not value <= self.high:
-            self.high = value if self.high == self.high else self.high
+    def take(self, readings: Sequence[tuple[int, float, float]]) -> None:
+        """Take in values, each with its iteration and its weight."""
+        if not readings:
+            return
+        values = [value for _, value, _ in readings]
+        known = not any(map(math.isnan, values))
+        low, high = (min(values), max(values)) if known else (math.nan, math.nan)
+        total = sum([value * weight for _, value, weight in readings])
+        self.join(Sums(len(values), total, sum([w for _, _, w in readings]), low, high))
+
+    def join(self, other: Sums) -> None:
+        """Take in what is left of other values."""
+        self.count += other.count
+        self.total += other.total
+        self.weight += other.weight
+        if not other.low >= self.low and self.low == self.low:  # so that NaN gets in, and stays
+            self.low = other.low
+        if not other.high <= self.high and self.high == self.high:
+            self.high = other.high
 
     @property
     def mean(self) -> float:
@@ -116,10 +125,12 @@ class Record:
 
     def extend(self, values: Iterable[tuple[int, float, float]]) -> None:
         """Take in values, each with its iteration and its weight in means."""
-        for iteration, value, weight in values:
-            self._recent.append((iteration, value, weight))
-            self.run.add(value, weight)
-            self.epoch.add(value, weight)
+        readings = list(values)
+        self._recent.extend(readings)
+        sums = Sums()
+        sums.take(readings)
+        self.run.join(sums)
+        self.epoch.join(sums)
 
     @property
     def count(self) -> int:
@@ -166,8 +177,7 @@ class Record:
                 f"{self._recent.maxlen} are kept; give Scalars(keep={window})."
             )
         sums = Sums()
-        for _, value, weight in islice(reversed(self._recent), window):
-            sums.add(value, weight)
+        sums.take(list(islice(reversed(self._recent), window)))
         return sums
 
     def state_dict(self) -> dict[str, Any]:

@@ -73,16 +73,14 @@ def samples_in(batch: Any) -> int:
         >>> samples_in((torch.zeros(8, 3), torch.zeros(8))), samples_in({"x": 0.5})
         (8, 1)
     """
-    while True:
-        shape = getattr(batch, "shape", None)
-        if shape is not None:
-            return int(shape[0]) if len(shape) else 1
-        if isinstance(batch, (list, tuple)) and batch:
-            batch = batch[0]
-        elif isinstance(batch, Mapping) and batch:
-            batch = next(iter(batch.values()))
+    while batch is not None:
+        if isinstance(batch, (list, tuple)):
+            batch = batch[0] if batch else None
+        elif (shape := getattr(batch, "shape", None)) is not None:
+            return shape[0] if shape else 1
         else:
-            return 1
+            batch = next(iter(batch.values()), None) if isinstance(batch, Mapping) else None
+    return 1
 
 
 def _mapped(

@@ -122,7 +122,7 @@ class Scalars(Handler):
         for event, on in ((Events.EPOCH_COMPLETED, "epoch"), (Events.COMPLETED, "run")):
             add(event, self._show, on, priority=_BEFORE_THOSE_WHO_LOOK)
             add(event, self._log, on, priority=self.priority)
-        add(completed, self._log, "iteration", priority=self.priority)
+        add(completed, self._log_if_due, priority=self.priority)
 
     def started(self, engine: Engine) -> None:
         """Forget what an earlier run left, unless this one goes on from it."""
@@ -222,10 +222,12 @@ class Scalars(Handler):
             if record.on == "iteration":
                 self._window.setdefault(name, []).extend(read)
 
+    def _log_if_due(self, engine: Engine) -> None:
+        if self._due or self._metrics:
+            self._log(engine, "iteration")
+
     def _log(self, engine: Engine, on: str) -> None:
         """Log what is due, with what came since it was read."""
-        if not (self._due or self._metrics):
-            return
         scalars, gauges, values = dict(self._metrics), {}, {}
         if self._due:
             self._read()

@@ -2,8 +2,8 @@
 
 A script to copy. It splits the digits by seed, trains with AdamW on a cosine schedule, validates
 after every epoch, keeps the best and the last checkpoint, tests the best one, and leaves in its
-folder: checkpoints, TensorBoard files, and ``curves.png``. Kill it at any moment, and ``--resume``
-goes on from the last checkpoint.
+folder ``report.html``, which tells of all of it, and what that is made from. Kill it at any moment,
+and ``--resume`` goes on from the last checkpoint.
 
     python -m footplate.recipes.image_classification --help
 """
@@ -20,7 +20,7 @@ from typing import Annotated
 
 import torch
 import typer
-from ignite.metrics import Accuracy, Loss
+from ignite.metrics import Accuracy, ConfusionMatrix, Loss
 from rich.console import Console as Terminal
 from rich.table import Table
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ from footplate.handlers.jsonl import JSONL
 from footplate.handlers.lr_schedule import LRSchedule
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.progress_bar import ProgressBar
+from footplate.handlers.report import Report
+from footplate.handlers.run_record import RunRecord
 from footplate.handlers.scalars import Scalars
 from footplate.handlers.tensorboard import TensorBoard
 from footplate.handlers.timer import Timer
@@ -84,9 +86,10 @@ def network(dropout: float) -> nn.Sequential:
 
 
 def evaluator_of(model: nn.Module, name: str) -> Engine:
-    """An engine that scores batches, and measures accuracy and loss."""
+    """An engine that scores batches, and measures accuracy, loss and what is taken for what."""
     evaluator = Engine(evaluation_step(model), name=name)
-    evaluator.attach(Metrics({"accuracy": Accuracy(), "loss": Loss(F.cross_entropy)}))
+    measured = {"accuracy": Accuracy(), "loss": Loss(F.cross_entropy)}
+    evaluator.attach(Metrics({**measured, "confusion": ConfusionMatrix(10)}))
     return evaluator
 
 
@@ -144,6 +147,12 @@ def train(options: Options, folder: Path, *, resume: bool) -> dict[str, str]:
     trainer.attach(JSONL(folder / "scalars.jsonl"))
     trainer.attach(Curves(folder / "curves.png", panels=panels, optimizer=optimizer))
     trainer.attach(Environment(folder / "environment.json"))
+    tester = evaluator_of(model, "test")
+    record = RunRecord(folder, name="Handwritten digits", config=asdict(options))
+    for engine in (trainer, evaluator, tester):
+        engine.attach(record)
+    for engine in (trainer, tester):
+        engine.attach(Report(folder))
     checkpoint = Checkpoint(folder / "checkpoints", model, best=1, metric="val_accuracy")
     trainer.attach(checkpoint)
     if resume:
@@ -151,7 +160,7 @@ def train(options: Options, folder: Path, *, resume: bool) -> dict[str, str]:
     trainer.run(train_loader, max_epochs=options.epochs)
 
     best = checkpoint.load_weights("best")
-    accuracy = evaluator_of(model, "test").run(test_loader).metrics["accuracy"]
+    accuracy = tester.run(test_loader).metrics["accuracy"]
     return {
         "test accuracy": f"{accuracy:.2%}",
         "best validation accuracy": f"{best.metrics['val_accuracy']:.2%}, epoch {best.epoch}",

@@ -81,7 +81,8 @@
     };
     area.addEventListener("pointermove", follow);
     area.addEventListener("pointerdown", follow);
-    area.addEventListener("pointerleave", hide);
+    area.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") hide(); });
+    addEventListener("pointerdown", (event) => { if (!area.contains(event.target)) hide(); });
     area.addEventListener("blur", hide);
     area.addEventListener("keydown", (event) => {
       const far = Math.max(1, Math.round(steps.length / 10));

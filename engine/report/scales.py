@@ -12,6 +12,10 @@ __all__ = ["Scale", "time_ticks"]
 
 _FAR = 30  # times less than the most is far below it
 _MANY = 0.2
+_HUGE = 1e150  # of larger numbers the difference might not be one
+_TINY = 1e-290  # of smaller ones, too
+_SAME = 1e-9  # times the larger of two numbers, by which they differ and count as the same
+_DECADES = 1e12  # from the low end to the high one
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,19 @@ class Scale:
             >>> Scale.of([0.9, 0.95, 0.99]).log, Scale.of([2.0, 0.05, 0.01, 0.009]).log
             (False, True)
         """
-        seen = list(values)
+        seen = [min(max(value, -_HUGE), _HUGE) for value in values]
         if not seen:
             return cls(0.0, 1.0)
         low, high = min(seen), max(seen)
         deciding = seen if samples is None else samples
         far = sum(value * _FAR < high for value in deciding)
         if low > 0 and deciding and far >= _MANY * len(deciding):
+            low = max(low, high / _DECADES)
             pad = (high / low) ** 0.04
             return cls(low / pad, high * pad, log=True)
-        if low == high:
-            pad = abs(low) * 0.1 or 1.0
+        largest = max(abs(low), abs(high))
+        if high - low <= max(_SAME * largest, _TINY):
+            pad = 0.1 * largest if largest > _TINY else 1.0
             return cls(low - pad, high + pad)
         if 0 <= low <= 0.35 * high:
             return cls(0.0, high * 1.05)
@@ -63,7 +69,7 @@ class Scale:
     def position(self, value: float) -> float:
         """Where a value stands, from 0 at the low end to 1 at the high one."""
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def bent(self, value: float) -> float:

@@ -70,6 +70,15 @@ class _Clock:
         """All of it."""
         return self.before[-1]
 
+    @property
+    def resumed(self) -> list[float]:
+        """How long the run had run each time that it went on."""
+        return [
+            before
+            for before, one in zip(self.before, self.sessions, strict=False)
+            if one.iteration and before
+        ]
+
     def at(self, wall_time: float) -> float:
         """How long the run had run at a time of day."""
         place = max(bisect_right(self.begins, wall_time) - 1, 0)
@@ -134,7 +143,7 @@ def _row(name: str, spans: list[_Span], colour: str, clock: _Clock) -> Markup:
     ]
     rules = [
         tag("path", d=f"M{round(WIDTH * before / clock.seconds)} 0V{_LANE}", class_="break")
-        for before in clock.before[1:-1]
+        for before in clock.resumed
     ]
     drawing = tag(
         "svg",

@@ -36,35 +36,32 @@ class Series:
         self._iterations: list[int] = []
         self._weights: list[float | Tensor] = []
         self._chunks: list[Tensor] = []
-        self._last: list[Tensor | float] = []
+        self._last: list[tuple[int, Tensor | float, float | Tensor]] = []
 
     def __len__(self) -> int:
-        return len(self._iterations)
+        return len(self._iterations) + len(self._last)
 
     def append(self, iteration: int, value: Tensor | float, weight: float | Tensor = 1.0) -> None:
         """Take one number in: a scalar tensor, which nobody may write to, or a Python number."""
         if isinstance(value, Tensor) and value.requires_grad:
             value = value.detach()  # or its graph would live until it is read
-        self._iterations.append(iteration)
-        self._weights.append(weight)
-        self._last.append(value)
-        if len(self._last) == _CHUNK:
+        last = self._last
+        last.append((iteration, value, weight))
+        if len(last) == _CHUNK:
             self._fold()
 
     def tensors(self) -> list[Tensor]:
         """All that has to be read, in few tensors; none where all are Python numbers."""
-        weights = [_stacked(self._weights)] if _any_tensor(self._weights) else []
-        if not self._chunks and not _any_tensor(self._last):
-            return weights
         self._fold()
+        weights = [_stacked(self._weights)] if _any_tensor(self._weights) else []
         return [*self._chunks, *weights]
 
     def take(self, numbers: list[float]) -> list[Reading]:
         """All that there is, given what :meth:`tensors` read; the series is empty then."""
         count = len(self)
-        values = numbers[:count] if self._chunks else [float(one) for one in self._last]
-        weights = numbers[-count:] if _any_tensor(self._weights) else self._weights
-        readings = list(zip(self._iterations, values, map(float, weights), strict=True))
+        weights = numbers[count:] or self._weights
+        values, exact = map(float, numbers[:count]), map(float, weights)
+        readings = list(zip(self._iterations, values, exact, strict=True))
         self.__init__()  # type: ignore[misc]
         return readings
 
@@ -85,7 +82,10 @@ class Series:
 
     def _fold(self) -> None:
         if self._last:
-            self._chunks.append(_stacked(self._last))
+            iterations, values, weights = zip(*self._last, strict=True)
+            self._iterations.extend(iterations)
+            self._weights.extend(weights)
+            self._chunks.append(_stacked(values))
             self._last = []
 
 
@@ -116,13 +116,17 @@ def _any_tensor(values: Sequence[Tensor | float]) -> bool:
 
 def _stacked(values: Sequence[Tensor | float]) -> Tensor:
     """One tensor of scalars, in a type that holds each of them as it is."""
-    device = next((one.device for one in values if isinstance(one, Tensor)), None)
-    tensors = [
-        one.reshape(())
-        if isinstance(one, Tensor)
-        else torch.tensor(one, dtype=torch.float64, device=device)
-        for one in values
-    ]
-    if any(one.dtype != tensors[0].dtype for one in tensors):
-        tensors = [one.double() for one in tensors]
-    return torch.stack(tensors)
+    kinds = {getattr(one, "dtype", None) for one in values}
+    if kinds == {None}:
+        return torch.tensor(values, dtype=torch.float64)
+    if len(kinds) == 1 and len({one.dim() for one in values}) == 1:  # type: ignore[union-attr]
+        return torch.stack(values).reshape(-1)  # type: ignore[arg-type]
+    device = next(one.device for one in values if isinstance(one, Tensor))
+    return torch.stack(
+        [
+            one.reshape(()).double()
+            if isinstance(one, Tensor)
+            else torch.tensor(one, dtype=torch.float64, device=device)
+            for one in values
+        ]
+    )

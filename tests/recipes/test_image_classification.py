@@ -35,8 +35,13 @@ def test_it_reaches_98_percent_and_leaves_its_files(tmp_path):
     assert float(re.search(r"test accuracy +│ +([\d.]+)%", output).group(1)) >= 98.0
     run = run_of(tmp_path)
     assert output.endswith(f"The run's files are in {run}\n")
-    files = {"checkpoints", "curves.png", "options.json", "tensorboard"}
-    assert {path.name for path in run.iterdir()} == files
+    files = (
+        "checkpoints curves.png environment.json options.json phases.jsonl predictions.json "
+        "report.html run.json scalars.jsonl tables.jsonl tensorboard"
+    )
+    assert {path.name for path in run.iterdir()} == set(files.split())
+    page = (run / "report.html").read_text()
+    assert all(shown in page for shown in ("Handwritten digits", "val_accuracy", "test accuracy"))
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert any((run / "tensorboard").iterdir())
     scores = [

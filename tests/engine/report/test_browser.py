@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -50,22 +49,21 @@ def opened(browser, report):
     """Opens the page, and sees that nothing goes wrong in it and nothing is fetched."""
     said, fetched, contexts = [], [], []
 
-    def opened(width=1280, height=900, path: Path = report, **options):
+    def opened(width=1280, height=900, **options):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: fetched.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(report.as_uri())
         return page
 
     yield opened
     for context in contexts:
         context.close()
     assert said == []
-    assert [url for url in fetched if not url.startswith(("file:", "data:"))] == []
-    assert len([url for url in fetched if url.startswith("file:")]) == len(contexts)
+    assert {url for url in fetched if not url.startswith("data:")} == {report.as_uri()}
 
 
 def test_each_figure_is_there_and_has_a_size(opened):
@@ -137,9 +135,7 @@ def test_arrow_keys_read_the_values(opened):
     chart = page.locator(".chart").first
     chart.locator(".area").focus()
     page.keyboard.press("Home")
-    assert "iteration 1\n" in chart.locator(".tip").inner_text() + "\n" or "iteration 1 " in (
-        chart.locator(".tip").inner_text()
-    )
+    assert "iteration 1 " in chart.locator(".tip").inner_text()
     page.keyboard.press("ArrowRight")
     assert "iteration 2 " in chart.locator(".tip").inner_text()
     page.keyboard.press("Escape")
@@ -153,6 +149,7 @@ def test_a_touch_reads_the_values_and_stays_on_the_screen(opened):
     for share in (0.02, 0.5, 0.98):
         box = area.bounding_box()
         page.touchscreen.tap(box["x"] + share * box["width"], box["y"] + 40)
+        assert page.locator(".tip:visible").count() == 1
         tip = page.locator(".tip:visible").bounding_box()
         assert tip["x"] >= 0
         assert tip["x"] + tip["width"] <= 360

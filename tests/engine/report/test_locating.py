@@ -56,7 +56,7 @@ def test_an_empty_folder_is_an_error_that_names_what_is_missing_and_runs_near_by
 
 def test_a_folder_that_is_not_there_has_the_nearest_name(tmp_path):
     made(tmp_path / "digits")
-    with pytest.raises(FileNotFoundError, match="does not exist.* Did you mean 'digits'"):
+    with pytest.raises(FileNotFoundError, match=r"does not exist.* Did you mean 'digits'"):
         locate(tmp_path / "digit")
 
 

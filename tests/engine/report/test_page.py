@@ -280,9 +280,9 @@ def test_values_that_are_no_numbers_are_marked_and_told(tmp_path):
     assert "loss: 3 values are no finite numbers, at iteration 10 to 11, 20." in found.text
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0, 1e-300, 1e300])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0, 5e-324, 1e300, -1.7e308])
 def test_a_curve_of_one_value_throughout_is_drawn(tmp_path, value):
-    logged(tmp_path, [{"step": step, "loss": value} for step in range(1, 5)])
+    logged(tmp_path, [{"step": s, "loss": value, "both": (-1) ** s * value} for s in range(1, 5)])
     found = read(tmp_path)
     assert "loss" in found.headings
     assert "nan" not in re.sub("NaN", "", " ".join(str(a) for _, a in found.tags)).lower()
@@ -365,6 +365,15 @@ def test_a_run_whose_process_lives_is_running_and_otherwise_was_killed(tmp_path)
     child.wait()
     record(tmp_path, sessions=[session(process=child.pid)])
     assert read_run(tmp_path).status == "killed"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are seen in /proc")
+def test_a_process_that_died_unnoticed_by_its_parent_does_not_run(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+    record(tmp_path, sessions=[session(process=child.pid)])
+    assert read_run(tmp_path).status == "killed"
+    child.wait()
 
 
 def test_a_run_of_another_machine_is_alive_as_long_as_it_is_heard_of(tmp_path):
