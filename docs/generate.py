@@ -13,8 +13,13 @@ from pathlib import Path
 from footplate.engine.events import Event, Events
 from footplate.engine.lifecycle import POINTS
 from footplate.engine.priority import Priority
-from footplate.engine.scalars import MEDIA_LOGGED, METRICS_COMPUTED, SCALARS_LOGGED, VALUE_LOGGED
 from footplate.engine.step.events import StepEvents
+from footplate.engine.stream.scalars import (
+    MEDIA_LOGGED,
+    METRICS_COMPUTED,
+    SCALARS_LOGGED,
+    VALUE_LOGGED,
+)
 
 PAGES = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -32,7 +32,7 @@ from .errors import EventError, nearest
 from .events import Event, Events
 from .priority import Priority
 from .signature import Call, compile_call, label
-from .tracing import trace_channel
+from .trace.tracing import trace_channel
 
 __all__ = ["Bus", "EventSignal"]
 

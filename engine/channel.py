@@ -14,7 +14,7 @@ from .signature import Call, label
 
 if TYPE_CHECKING:
     from .bus import EventSignal
-    from .tracing import Tracer
+    from .trace.tracing import Tracer
 
 __all__ = ["Channel", "Receiver", "Sender", "Subscription", "Suspended"]
 
@@ -124,7 +124,7 @@ class Channel:
         calls: the same made ready: filter, call and subscription; empty while the signal is
             muted. A loop that finds it empty need do no more.
         silent: whether this sender alone is muted.
-        tracer: whom a :class:`~footplate.engine.tracing.TracedChannel` tells of what it runs.
+        tracer: whom a :class:`~footplate.engine.trace.tracing.TracedChannel` tells of what it runs.
     """
 
     __slots__ = (

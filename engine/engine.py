@@ -13,14 +13,14 @@ from .beginning import begin, check_data
 from .bus import Bus
 from .channel import Suspended
 from .handler import Handler
-from .history import History, names_of
 from .loop import Loop
 from .random import capture, restore
-from .scalars import VALUE_LOGGED
 from .serialization import LoadReport, dump, load
 from .signature import check_process_function
 from .state import State, Status
 from .stopping import current_engine, running, stop_of
+from .stream.history import History, names_of
+from .stream.scalars import VALUE_LOGGED
 
 __all__ = ["Engine"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .engine import Engine
 from .handler import Handler
-from .scalars import METRICS_COMPUTED
+from .stream.scalars import METRICS_COMPUTED
 
 __all__ = ["check_names", "evaluate", "measured", "report"]
 

@@ -64,7 +64,7 @@ class Handler:
         """Called once for each engine that the handler is attached to, its methods connected."""
 
     def on_unregister(self, engine: Engine) -> None:
-        """Called when it was detached: its methods are gone; what else it brought is its to take."""
+        """Called once it is detached, its methods gone; what else it brought it takes away."""
 
 
 def key_of(handler: Handler) -> str:

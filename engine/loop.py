@@ -16,7 +16,7 @@ from .signature import label
 from .source import END, NOTHING, Source, length_of
 from .state import Next, Progress, Reason, State, Status
 from .stopping import SignalWatch
-from .tracing import follow
+from .trace.tracing import follow
 
 __all__ = ["Loop"]
 

@@ -30,8 +30,8 @@ from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
 from ..engine.hyper_parameters import hyper_parameters
 from ..engine.priority import Priority
-from ..engine.scalars import scalars_of
 from ..engine.state import Next, Reason
+from ..engine.stream.scalars import scalars_of
 from ..engine.whole import whole
 
 __all__ = ["Checkpoint"]

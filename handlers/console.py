@@ -13,8 +13,8 @@ from typing import Any, Literal, TextIO
 
 from ..engine.engine import Engine
 from ..engine.outermost import outermost
-from ..engine.scalars import readable
-from ..engine.sink import LogPoint, Sink
+from ..engine.stream.scalars import readable
+from ..engine.stream.sink import LogPoint, Sink
 
 __all__ = ["Console"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..engine.engine import Engine
-from ..engine.file_sink import COLUMNS, FileSink, Keep, row_of
-from ..engine.sink import LogPoint
+from ..engine.stream.file_sink import COLUMNS, FileSink, Keep, row_of
+from ..engine.stream.sink import LogPoint
 
 __all__ = ["CSV"]
 

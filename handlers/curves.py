@@ -12,7 +12,7 @@ from ..engine.engine import Engine
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
-from ..engine.scalars import scalars_of
+from ..engine.stream.scalars import scalars_of
 
 __all__ = ["Curves"]
 

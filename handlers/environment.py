@@ -8,10 +8,10 @@ from typing import Any
 
 from ..engine.engine import Engine
 from ..engine.handler import Handler
-from ..engine.media import show
 from ..engine.placement.environment import environment
 from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
+from ..engine.stream.media import show
 
 __all__ = ["Environment"]
 

@@ -13,9 +13,9 @@ from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
 from ..engine.samplers import loaders_in
-from ..engine.scalars import METRICS_COMPUTED
 from ..engine.serialization import is_plain
 from ..engine.source import Source
+from ..engine.stream.scalars import METRICS_COMPUTED
 
 __all__ = ["Evaluation"]
 

@@ -10,11 +10,11 @@ from ..engine.engine import Engine
 from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
-from ..engine.scalars import VALUE_LOGGED
 from ..engine.step.announcer import register
 from ..engine.step.clipping import norm_of
 from ..engine.step.events import StepEvents
 from ..engine.step.optimization import Optimization
+from ..engine.stream.scalars import VALUE_LOGGED
 
 __all__ = ["GradientNorms"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..engine.engine import Engine
-from ..engine.file_sink import FileSink, Keep, row_of
-from ..engine.journal import Journal
-from ..engine.sink import LogPoint
+from ..engine.stream.file_sink import FileSink, Keep, row_of
+from ..engine.stream.journal import Journal
+from ..engine.stream.sink import LogPoint
 
 __all__ = ["JSONL"]
 
@@ -24,7 +24,7 @@ class JSONL(FileSink):
         every: which log points of iterations it takes: each n-th.
 
     Attributes:
-        client: the :class:`~footplate.engine.journal.Journal` while a run lasts.
+        client: the :class:`~footplate.engine.stream.journal.Journal` while a run lasts.
 
     Raises:
         ValueError: when a scalar is named as what each line begins with.

@@ -12,9 +12,9 @@ from typing import Any
 
 from ..engine.data.media import columns_and_rows, drawn, histogram_of, pixels, png
 from ..engine.engine import Engine
-from ..engine.file_sink import FileSink, Keep
-from ..engine.journal import Journal
 from ..engine.outermost import outermost
+from ..engine.stream.file_sink import FileSink, Keep
+from ..engine.stream.journal import Journal
 
 __all__ = ["MediaFolder"]
 
@@ -33,12 +33,12 @@ class MediaFolder(FileSink):
         names: shell patterns of the names that it takes.
 
     Attributes:
-        client: the index, a :class:`~footplate.engine.journal.Journal`, while a run lasts.
+        client: the index, a :class:`~footplate.engine.stream.journal.Journal`, while a run lasts.
 
     Example:
         >>> import tempfile
         >>> from footplate import Engine
-        >>> from footplate.engine.media import show
+        >>> from footplate.engine.stream.media import show
         >>> folder = Path(tempfile.mkdtemp())
         >>> trainer = Engine(lambda engine, batch: show(engine, "text", "sample", batch))
         >>> media = trainer.attach(MediaFolder(folder))

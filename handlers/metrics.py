@@ -17,9 +17,9 @@ from ..engine.evaluating import check_names
 from ..engine.events import Events, as_events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
-from ..engine.scalars import METRICS_COMPUTED
 from ..engine.signature import Call, compile_call
 from ..engine.step.measuring import Measure, measure_of, usage_of
+from ..engine.stream.scalars import METRICS_COMPUTED
 
 __all__ = ["Metrics"]
 

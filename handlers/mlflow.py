@@ -14,7 +14,7 @@ from ..engine.flattened import flattened
 from ..engine.hyper_parameters import hyper_parameters as plain
 from ..engine.optional import required
 from ..engine.outermost import outermost
-from ..engine.sink import LogPoint, Sink
+from ..engine.stream.sink import LogPoint, Sink
 
 __all__ = ["MLflow"]
 

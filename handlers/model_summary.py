@@ -8,9 +8,9 @@ from torch import nn
 
 from ..engine.engine import Engine
 from ..engine.handler import Handler
-from ..engine.media import show
 from ..engine.priority import Priority
 from ..engine.step.summary import summarize
+from ..engine.stream.media import show
 
 __all__ = ["Summary"]
 

@@ -10,7 +10,7 @@ from ..engine.engine import Engine
 from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
-from ..engine.scalars import SCALARS_LOGGED
+from ..engine.stream.scalars import SCALARS_LOGGED
 
 __all__ = ["NonFiniteError", "StopOnNonFinite"]
 

@@ -21,7 +21,7 @@ from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
-from ..engine.scalars import readable
+from ..engine.stream.scalars import readable
 
 __all__ = ["ProgressBar"]
 
@@ -39,8 +39,8 @@ class ProgressBar(Handler):
     Args:
         metrics: entries of ``engine.state.metrics`` to show; a tensor is not read, so that drawing
             never waits for a device.
-        interval: seconds between two drawings at least, and more where drawing takes long; 0 to draw
-            each iteration.
+        interval: seconds between two drawings at least, and more where drawing takes long; 0 to
+            draw in each iteration.
         plain: seconds between two lines where there is no terminal; ``None`` for none.
         console: where to draw; standard output by default.
 

@@ -9,7 +9,7 @@ from ..engine.handler import Handler
 from ..engine.outermost import outermost
 from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
-from ..engine.report.page import write_report
+from .report_page.page import write_report
 
 __all__ = ["Report"]
 

@@ -18,12 +18,12 @@ from ..engine.engine import Engine
 from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.hyper_parameters import hyper_parameters
-from ..engine.journal import Journal, set_aside
 from ..engine.outermost import outermost
 from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
-from ..engine.scalars import METRICS_COMPUTED, number_of, scalars_of
 from ..engine.state import Next
+from ..engine.stream.journal import Journal, set_aside
+from ..engine.stream.scalars import METRICS_COMPUTED, number_of, scalars_of
 
 __all__ = ["RunRecord"]
 

@@ -12,12 +12,18 @@ from ..engine.engine import Engine
 from ..engine.errors import nearest
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
-from ..engine.history import History, Statistic
 from ..engine.nested import samples_in
 from ..engine.placement.ranks import gathered, world_size
 from ..engine.priority import Priority
-from ..engine.scalars import METRICS_COMPUTED, SCALARS_LOGGED, VALUE_LOGGED, number_of, scalars_of
 from ..engine.step.series import Reading, Series, read_all
+from ..engine.stream.history import History, Statistic
+from ..engine.stream.scalars import (
+    METRICS_COMPUTED,
+    SCALARS_LOGGED,
+    VALUE_LOGGED,
+    number_of,
+    scalars_of,
+)
 
 __all__ = ["Scalars"]
 

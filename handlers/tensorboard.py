@@ -18,8 +18,8 @@ from ..engine.flattened import flattened
 from ..engine.hyper_parameters import hyper_parameters as plain
 from ..engine.optional import required
 from ..engine.outermost import outermost
-from ..engine.sink import LogPoint, Sink
 from ..engine.step.model_graph import draw_graph
+from ..engine.stream.sink import LogPoint, Sink
 
 __all__ = ["TensorBoard"]
 

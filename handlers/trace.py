@@ -6,14 +6,14 @@ import logging
 import os
 from pathlib import Path
 
-from ..engine.chrome_trace import write_chrome_trace
 from ..engine.engine import Engine
 from ..engine.handler import Handler
 from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
-from ..engine.timeline import Timeline
-from ..engine.trace_table import Line, findings, left_out, lines, table
-from ..engine.tracing import Tracer, name_of, trace
+from ..engine.trace.chrome import write_chrome_trace
+from ..engine.trace.table import Line, findings, left_out, lines, table
+from ..engine.trace.timeline import Timeline
+from ..engine.trace.tracing import Tracer, name_of, trace
 from ..engine.whole import whole
 
 __all__ = ["Trace"]
@@ -98,7 +98,7 @@ class Trace(Handler):
         write_chrome_trace(self._timeline, Path(path), remarks=remarks)
 
     def lines(self) -> list[Line]:
-        """What took the time of the last run; see :func:`footplate.engine.trace_table.lines`."""
+        """What took the time of the last run; see :func:`footplate.engine.trace.table.lines`."""
         return lines(self._timeline)
 
     def table(self) -> str:

@@ -12,8 +12,8 @@ from ..engine.data.prediction_grid import prediction_grid, right
 from ..engine.engine import Engine
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
-from ..engine.media import show
-from ..engine.scalars import MEDIA_LOGGED
+from ..engine.stream.media import show
+from ..engine.stream.scalars import MEDIA_LOGGED
 from ..engine.whole import whole
 
 __all__ = ["Visualizer"]

@@ -11,7 +11,7 @@ from ..engine.data.media import columns_and_rows, drawn, histogram_of, pixels
 from ..engine.engine import Engine
 from ..engine.hyper_parameters import hyper_parameters as plain
 from ..engine.optional import required
-from ..engine.sink import LogPoint, Sink
+from ..engine.stream.sink import LogPoint, Sink
 
 __all__ = ["WandB"]
 

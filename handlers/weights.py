@@ -7,11 +7,11 @@ from torch import nn
 from ..engine.engine import Engine
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
-from ..engine.media import show
-from ..engine.scalars import MEDIA_LOGGED
 from ..engine.step.announcer import register
 from ..engine.step.events import StepEvents
 from ..engine.step.optimization import Optimization
+from ..engine.stream.media import show
+from ..engine.stream.scalars import MEDIA_LOGGED
 
 __all__ = ["WeightHistograms"]
 

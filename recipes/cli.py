@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from footplate.engine.report.locating import locate
-from footplate.engine.report.page import write_report
+from footplate.handlers.report_page.locating import locate
+from footplate.handlers.report_page.page import write_report
 
 __all__ = ["main"]
 

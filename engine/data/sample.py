@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..report.png import data_uri, png
+from .png import data_uri, png
 
 __all__ = ["PredictionSample"]
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ..beginning import check_data
 from ..engine import Engine
 from ..errors import DataError, nearest
-from ..scalars import scalars_of
+from ..stream.scalars import scalars_of
 from .optimization import Optimization
 from .rehearsal import Rehearsal, cycled, rehearsal
 

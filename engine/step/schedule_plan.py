@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..random import preserved
-from ..scalars import scalars_of
+from ..stream.scalars import scalars_of
 from .schedulers import begin, distinct, move, optimizer_of, parts_of
 
 __all__ = ["Curve", "planned"]

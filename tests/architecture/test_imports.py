@@ -44,7 +44,9 @@ def goes_back(name: str, one: Import) -> bool:
 
 
 def joins_handlers(name: str, one: Import) -> bool:
-    """A handler's import of another handler."""
+    """A handler's import of another handler; a folder below handlers/ is the inside of one."""
+    if one.target.count(".") > 2:
+        return False
     both = _room(name) == _room(one.target) == "handlers" and _is_ours(one.target)
     return both and name not in FACADES
 

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from footplate import Engine, Events
-from footplate.engine.media import show
 from footplate.engine.random import seed_all
 from footplate.engine.step.evaluation import evaluation_step
 from footplate.engine.step.training import training_step
+from footplate.engine.stream.media import show
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.csv_file import CSV
 from footplate.handlers.evaluation import Evaluation

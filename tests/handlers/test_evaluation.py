@@ -19,8 +19,8 @@ from footplate import Engine, Events
 from footplate.engine.data.in_memory import InMemoryLoader
 from footplate.engine.errors import Signalled
 from footplate.engine.events import Event
-from footplate.engine.scalars import METRICS_COMPUTED
 from footplate.engine.step.evaluation import evaluation_step
+from footplate.engine.stream.scalars import METRICS_COMPUTED
 from footplate.handlers.averaging import EMA
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from footplate.engine.journal import Journal
+from footplate.engine.stream.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from footplate import Engine, Events
-from footplate.engine.journal import Journal
-from footplate.engine.media import show
+from footplate.engine.stream.journal import Journal
+from footplate.engine.stream.media import show
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.media_folder import MediaFolder
 

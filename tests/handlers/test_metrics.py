@@ -34,8 +34,8 @@ from footplate import Engine, Events
 from footplate.engine.data.order import ordered_loader
 from footplate.engine.errors import StateError
 from footplate.engine.placement.ranks import rank, world_size
-from footplate.engine.scalars import METRICS_COMPUTED
 from footplate.engine.step.evaluation import evaluation_step
+from footplate.engine.stream.scalars import METRICS_COMPUTED
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.sanity_check import SanityCheck
 from tests.engine.placement.launching import called_in_processes

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from footplate import Engine, Events
-from footplate.engine.media import show
+from footplate.engine.stream.media import show
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.mlflow import MLflow

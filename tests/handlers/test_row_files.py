@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from footplate import Engine, Events
-from footplate.engine.journal import Journal
+from footplate.engine.stream.journal import Journal
 from footplate.handlers.csv_file import CSV
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.jsonl import JSONL

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from footplate import Engine, Events
-from footplate.engine.journal import Journal
-from footplate.engine.scalars import METRICS_COMPUTED
+from footplate.engine.stream.journal import Journal
+from footplate.engine.stream.scalars import METRICS_COMPUTED
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.run_record import RunRecord

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from footplate import Engine, Events
-from footplate.engine.history import Statistic
-from footplate.engine.scalars import METRICS_COMPUTED
 from footplate.engine.step.training import training_step
 from footplate.engine.stopping import current_engine
+from footplate.engine.stream.history import Statistic
+from footplate.engine.stream.scalars import METRICS_COMPUTED
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.non_finite import NonFiniteError, StopOnNonFinite
 from footplate.handlers.scalars import Scalars
@@ -354,7 +354,7 @@ RANKS = """
     import json
     import torch
     from footplate import Engine, Events
-    from footplate.engine.sink import Sink
+    from footplate.engine.stream.sink import Sink
     from footplate.handlers.scalars import Scalars
 
     class Printer(Sink):

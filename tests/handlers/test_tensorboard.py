@@ -21,7 +21,7 @@ from tensorboard.plugins.hparams.list_session_groups import Handler as SessionGr
 from torch import nn
 
 from footplate import Engine, Events
-from footplate.engine.media import show
+from footplate.engine.stream.media import show
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.scalars import Scalars
 from footplate.handlers.tensorboard import TensorBoard

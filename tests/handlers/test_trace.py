@@ -25,8 +25,8 @@ from footplate.engine.errors import HandlerError
 from footplate.engine.step.clipping import ClipNorm
 from footplate.engine.step.events import StepEvents
 from footplate.engine.step.training import training_step
-from footplate.engine.timeline import Kind
-from footplate.engine.tracing import TracedChannel
+from footplate.engine.trace.timeline import Kind
+from footplate.engine.trace.tracing import TracedChannel
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.trace import Trace
 

@@ -11,8 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from footplate import Engine, Events
 from footplate.engine.data.prediction_grid import prediction_grid
-from footplate.engine.journal import Journal
 from footplate.engine.step.evaluation import evaluation_step
+from footplate.engine.stream.journal import Journal
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.media_folder import MediaFolder
 from footplate.handlers.metrics import Metrics

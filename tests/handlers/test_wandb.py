@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from footplate import Engine, Events
-from footplate.engine.media import show
+from footplate.engine.stream.media import show
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.scalars import Scalars

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import nearest
-from .events import Events
-from .outermost import outermost
+from ..errors import nearest
+from ..events import Events
+from ..outermost import outermost
 from .scalars import MEDIA_LOGGED
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from ..engine import Engine
 
 __all__ = ["KINDS", "show"]
 
@@ -37,7 +37,7 @@ def show(engine: Engine, kind: str, name: str, value: Any) -> None:
 
     Example:
         >>> from footplate import Engine
-        >>> from footplate.engine.sink import Sink
+        >>> from footplate.engine.stream.sink import Sink
         >>> class Shout(Sink):
         ...     def write_text(self, engine, name, value, step):
         ...         print(step, name, value)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.engine.report.runs import train
+from tests.handlers.report_page.runs import train
 
 CHROMIUM = next(
     (

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footplate.engine.report.naming import better, is_rate, name_of
-from footplate.engine.report.scales import Scale, time_ticks
-from footplate.engine.report.series import Gap, drawn, read_scalars, smoothed
+from footplate.handlers.report_page.naming import better, is_rate, name_of
+from footplate.handlers.report_page.scales import Scale, time_ticks
+from footplate.handlers.report_page.series import Gap, drawn, read_scalars, smoothed
 
 values_of_any_kind = st.lists(st.floats(-1e6, 1e6) | st.just(math.nan) | st.just(math.inf))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..journal import Journal
+from ...engine.stream.journal import Journal
 from .series import Scalars, read_scalars
 from .trace import Trace, read_trace
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ..flattened import flattened
+from ...engine.flattened import flattened
 from .markup import Markup, style, tag
 from .run import Checkpoint, Run
 from .wording import NOTHING, duration, number, percent, plain, size

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ...engine.data.png import data_uri, png
 from .markup import Markup, style, tag
-from .png import data_uri, png
 from .run import Run
 from .wording import NOTHING, number, percent, plain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .events import Event
+from ..events import Event
 
 __all__ = [
     "MEDIA_LOGGED",

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from .events import Events
-from .handler import Handler, key_of
-from .outermost import outermost
-from .placement.ranks import is_first
-from .priority import Priority
+from ..events import Events
+from ..handler import Handler, key_of
+from ..outermost import outermost
+from ..placement.ranks import is_first
+from ..priority import Priority
 from .scalars import MEDIA_LOGGED, SCALARS_LOGGED
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from ..engine import Engine
 
 __all__ = ["LogPoint", "Sink"]
 

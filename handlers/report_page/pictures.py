@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...engine.data.png import data_uri
 from .line_chart import HEIGHT, WIDTH
 from .markup import Markup, tag
-from .png import data_uri
 from .run import Run, Shown
 from .wording import number, plain, size
 

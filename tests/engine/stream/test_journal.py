@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from footplate.engine.journal import Journal, set_aside
+from footplate.engine.stream.journal import Journal, set_aside
 
 
 def filled(path, *steps):
@@ -89,7 +89,7 @@ def test_a_closed_journal_takes_nothing(tmp_path):
 def test_a_killed_process_loses_no_line(tmp_path):
     path = tmp_path / "run.jsonl"
     code = (
-        "import os, signal, sys; from footplate.engine.journal import Journal\n"
+        "import os, signal, sys; from footplate.engine.stream.journal import Journal\n"
         "journal = Journal(sys.argv[1])\n"
         "for step in range(1000): journal.append({'step': step})\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -13,15 +13,15 @@ from pathlib import PurePath
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from .channel import Channel, Sender, Subscription
-from .signature import Call, label, source
+from ..channel import Channel, Sender, Subscription
+from ..signature import Call, label, source
 from .timeline import NEVER, Kind, Row, Timeline
 
 if TYPE_CHECKING:
-    from .emitter import Emitter
-    from .handler import Handler
-    from .loop import Loop
-    from .stopping import SignalWatch
+    from ..emitter import Emitter
+    from ..handler import Handler
+    from ..loop import Loop
+    from ..stopping import SignalWatch
 
 __all__ = ["TracedChannel", "Tracer", "follow", "trace", "trace_channel"]
 

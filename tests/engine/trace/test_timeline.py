@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from footplate.engine.chrome_trace import write_chrome_trace
-from footplate.engine.timeline import NEVER, Kind, Timeline
-from footplate.engine.trace_table import findings, left_out, lines, table
+from footplate.engine.trace.chrome import write_chrome_trace
+from footplate.engine.trace.table import findings, left_out, lines, table
+from footplate.engine.trace.timeline import NEVER, Kind, Timeline
 
 TRAIN = ("train",)
 VAL = ("train", "val")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import nearest
+from ...engine.errors import nearest
 
 __all__ = ["Located", "is_run", "locate", "runs_below"]
 

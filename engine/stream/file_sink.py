@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..outermost import outermost
 from .journal import set_aside
-from .outermost import outermost
 from .sink import LogPoint, Sink
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from ..engine import Engine
 
 __all__ = ["COLUMNS", "FileSink", "Keep", "row_of"]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footplate import Engine, Events
-from footplate.engine.history import History, Record, Statistic, Sums
+from footplate.engine.stream.history import History, Record, Statistic, Sums
 from footplate.handlers.scalars import Scalars
 
 NAN = math.nan

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from footplate.engine.report.locating import locate
+from footplate.handlers.report_page.locating import locate
 
 
 def made(folder, *, at: float = 1e9, file: str = "scalars.jsonl"):

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from footplate.engine.report.page import page, write_report
-from footplate.engine.report.png import png
-from footplate.engine.report.run import read_run
-from footplate.engine.report.trace import read_trace
-from tests.engine.report.runs import EPOCHS, train
+from footplate.engine.data.png import png
+from footplate.handlers.report_page.page import page, write_report
+from footplate.handlers.report_page.run import read_run
+from footplate.handlers.report_page.trace import read_trace
+from tests.handlers.report_page.runs import EPOCHS, train
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 VOID = {"br", "hr", "img", "input", "link", "meta"}
@@ -134,7 +134,7 @@ def test_the_page_needs_no_other_file(run):
 @pytest.mark.covers("F9")
 def test_a_run_that_was_killed_has_a_page_and_goes_on(tmp_path):
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "tests.engine.report.runs", str(folder)]
+    command = [sys.executable, "-m", "tests.handlers.report_page.runs", str(folder)]
     child = subprocess.Popen([*command, "500"])
     try:
         deadline = time.monotonic() + 120

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from footplate import Engine, Events
-from footplate.engine.media import show
-from footplate.engine.sink import Sink
+from footplate.engine.stream.media import show
+from footplate.engine.stream.sink import Sink
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.scalars import Scalars
 

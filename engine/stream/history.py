@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from .errors import nearest
+from ..errors import nearest
 
 __all__ = ["History", "Record", "Statistic", "Sums", "Window", "names_of"]
 

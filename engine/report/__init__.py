@@ -1,1 +1,0 @@
-"""The report: a run's folder as one page to look at."""
