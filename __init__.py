@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .engine.checkpoints.loading import load_checkpoint
     from .engine.checkpoints.weights import load_from
     from .engine.hyper_parameters import hyper_parameters
+    from .engine.stream.logging import log
 
 __all__ = [
     "Bus",
@@ -51,6 +52,7 @@ __all__ = [
     "hyper_parameters",
     "load_checkpoint",
     "load_from",
+    "log",
     "once",
     "where",
 ]
@@ -59,6 +61,7 @@ _ROOMS = {
     "hyper_parameters": ".engine.hyper_parameters",
     "load_checkpoint": ".engine.checkpoints.loading",
     "load_from": ".engine.checkpoints.weights",
+    "log": ".engine.stream.logging",
 }
 
 

@@ -177,7 +177,7 @@ class Engine(Loop):
 
         It fires VALUE_LOGGED, which a :class:`~footplate.handlers.scalars.Scalars` hears. Where
         none is attached the value is lost, and the logger says so once. Model code that has no
-        engine at hand finds it by :func:`~footplate.engine.stopping.current_engine`.
+        engine at hand calls :func:`footplate.log <.stream.logging.log>`.
 
         Args:
             name: what it is called in every sink.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import UserDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 __all__ = ["leaves", "map_nested", "samples_in"]
@@ -66,21 +67,37 @@ def leaves(structure: Any, *, kind: _Kind = object) -> Iterator[tuple[str, Any]]
 
 
 def samples_in(batch: Any) -> int:
-    """How many samples a batch has: the length of the first tensor or array in it; else 1.
+    """How many samples a batch has: the length of the first tensor or array in it.
+
+    A list of tuples or dicts is one of samples. Where nothing tells, it is 1.
 
     Example:
         >>> import torch
-        >>> samples_in((torch.zeros(8, 3), torch.zeros(8))), samples_in({"x": 0.5})
-        (8, 1)
+        >>> x = torch.zeros(8, 3)
+        >>> samples_in((x, torch.zeros(8))), samples_in({"name": ["a"], "x": x}), samples_in(0.5)
+        (8, 8, 1)
+        >>> samples_in([(x[0], 1), (x[1], 0)])
+        2
     """
-    while batch is not None:
-        if isinstance(batch, (list, tuple)):
-            batch = batch[0] if batch else None
-        elif (shape := getattr(batch, "shape", None)) is not None:
-            return shape[0] if shape else 1
-        else:
-            batch = next(iter(batch.values()), None) if isinstance(batch, Mapping) else None
-    return 1
+    return _samples(batch) or 1
+
+
+def _samples(batch: Any) -> int | None:
+    entries: Iterable[Any]
+    if isinstance(batch, (list, tuple)):
+        first = batch[0] if batch else None
+        nested = isinstance(batch, list) and isinstance(first, (tuple, list, Mapping))
+        if nested and all(type(one) is type(first) for one in batch):
+            return len(batch)
+        entries = batch
+    elif (shape := getattr(batch, "shape", None)) is not None:
+        return shape[0] if shape else None
+    elif isinstance(batch, Mapping):
+        entries = batch.values()
+    else:
+        return None
+    found = map(_samples, islice(entries, 16))  # a long list of words tells nothing
+    return next((one for one in found if one), None)
 
 
 def _mapped(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,17 @@ class Series:
         last.append((iteration, value, weight))
         if len(last) == _CHUNK:
             self._fold()
+
+    def drop_behind(self, iteration: int) -> None:
+        """Let go of what came in later iterations, which will be run again."""
+        self._fold()
+        kept = bisect_right(self._iterations, iteration)
+        del self._iterations[kept:], self._weights[kept:]
+        chunks, self._chunks = self._chunks, []
+        for chunk in chunks:
+            if kept > 0:
+                self._chunks.append(chunk[:kept])
+                kept -= len(chunk)
 
     def tensors(self) -> list[Tensor]:
         """All that has to be read, in few tensors; none where all are Python numbers."""
@@ -116,9 +128,9 @@ def _any_tensor(values: Sequence[Tensor | float]) -> bool:
 
 def _stacked(values: Sequence[Tensor | float]) -> Tensor:
     """One tensor of scalars, in a type that holds each of them as it is."""
-    kinds = {getattr(one, "dtype", None) for one in values}
+    kinds = {one.dtype if isinstance(one, Tensor) else None for one in values}
     if kinds == {None}:
-        return torch.tensor(values, dtype=torch.float64)
+        return torch.tensor([float(one) for one in values], dtype=torch.float64)
     if len(kinds) == 1 and len({one.dim() for one in values}) == 1:  # type: ignore[union-attr]
         return torch.stack(values).reshape(-1)  # type: ignore[arg-type]
     device = next(one.device for one in values if isinstance(one, Tensor))
@@ -126,7 +138,7 @@ def _stacked(values: Sequence[Tensor | float]) -> Tensor:
         [
             one.reshape(()).double()
             if isinstance(one, Tensor)
-            else torch.tensor(one, dtype=torch.float64, device=device)
+            else torch.tensor(float(one), dtype=torch.float64, device=device)
             for one in values
         ]
     )

@@ -59,6 +59,10 @@ class Sums:
         if not other.high <= self.high and self.high == self.high:
             self.high = other.high
 
+    def value(self, method: str) -> float:
+        """One of the figures, by its name."""
+        return {"min": self.low, "max": self.high}.get(method, self.mean)
+
     @property
     def mean(self) -> float:
         """The weighted mean; NaN of nothing."""
@@ -159,9 +163,9 @@ class Record:
         """The greatest value of a window; NaN if one is NaN."""
         return self._over(window).high
 
-    def statistic(self, one: Statistic) -> float:
-        """A statistic of this scalar."""
-        return self.last if one.method == "last" else float(getattr(self, one.method)(one.window))
+    def sums(self, one: Statistic) -> Sums:
+        """What a statistic of this scalar is made of."""
+        return self._over(1 if one.method == "last" else one.window)
 
     def begin_epoch(self) -> None:
         """Forget the sums of the epoch before."""
@@ -255,14 +259,6 @@ class History(Mapping[str, Record]):
         """Forget everything."""
         self._records.clear()
 
-    def of(self, statistics: Mapping[str, Statistic]) -> dict[str, float]:
-        """Statistics by name, of the scalars that were read."""
-        return {
-            name: self._records[one.of].statistic(one)
-            for name, one in statistics.items()
-            if one.of in self._records
-        }
-
     def allowed(self, name: str, sink: str) -> bool:
         """Whether a scalar is for a sink."""
         to = self._records[name].to if name in self._records else None
@@ -279,13 +275,14 @@ class History(Mapping[str, Record]):
             self.record(name).load_state_dict(one)
 
 
-def _packed(readings: Iterable[tuple[int, float, float]]) -> bytes:
-    """Readings as float64, so that saving them costs little."""
-    return b"".join(_READING.pack(*reading) for reading in readings)
+def _packed(readings: Iterable[tuple[int, float, float]]) -> str:
+    """Readings as one string, so that saving them costs little."""
+    return b"".join(_READING.pack(*reading) for reading in readings).hex()
 
 
-def _unpacked(packed: bytes) -> Iterator[tuple[int, float, float]]:
-    return ((int(at), value, weight) for at, value, weight in _READING.iter_unpack(packed))
+def _unpacked(packed: str) -> Iterator[tuple[int, float, float]]:
+    numbers = _READING.iter_unpack(bytes.fromhex(packed))
+    return ((int(at), value, weight) for at, value, weight in numbers)
 
 
 def _check_window(window: Any) -> None:

@@ -83,7 +83,9 @@ def setting(check: bool, *, generator: bool = False, workers: int = 0):
 
 
 @pytest.mark.parametrize("options", [{}, {"generator": True}, {"workers": 1}], ids=str)
-def test_training_behind_a_check_is_that_without(options):
+def test_training_behind_a_check_is_that_without(options, request):
+    threads = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
     torch.set_num_threads(1)
     ends = []
     for check in (False, True):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -21,8 +22,12 @@ from footplate.engine.stopping import current_engine
 from footplate.engine.stream.history import Statistic
 from footplate.engine.stream.scalars import METRICS_COMPUTED
 from footplate.handlers.checkpoint import Checkpoint
+from footplate.handlers.console import Console
+from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.gradient_norms import GradientNorms
 from footplate.handlers.non_finite import NonFiniteError, StopOnNonFinite
 from footplate.handlers.scalars import Scalars
+from footplate.handlers.timer import Timer
 
 
 def logged(engine):
@@ -104,7 +109,9 @@ def test_a_new_run_forgets_the_one_before():
         engine.run([{"a": 1.0}, {"a": 2.0}])
     engine.state.max_epochs = None
     engine.run([{"a": 5.0}])
-    assert seen == [(1, {"a": 5.0})]
+    # what came before the error was logged, and that of the iteration at fault was not
+    assert seen == [(2, {"a": 1.0}), (1, {"a": 5.0})]
+    assert engine.history["a"].values == [(1, 5.0)]
 
 
 def poisoned(at, model):
@@ -250,11 +257,16 @@ def test_nobody_hears_and_it_is_said_once(caplog):
         (lambda e: e.log("a", torch.zeros(3)), TypeError, r"a Tensor of shape \(3,\); reduce it"),
         (lambda e: e.log("a", "high"), TypeError, "given a str"),
         (lambda e: e.log(3, 1.0), TypeError, "a string, given 3"),
-        (lambda e: e.log("a", 1.0, to=["scalar"]), ValueError, "Did you mean 'scalars'"),
+        (lambda e: e.log("a", 1.0, to=["consol"]), ValueError, "Did you mean 'console'"),
+        (lambda e: e.log("a", 1.0, to="scalars"), ValueError, "the sinks of .* are console"),
+        (lambda e: e.log("a", 1.0) or e.log("a", 1.0, to="csv"), ValueError, "to 'csv'"),
+        (lambda e: e.log("a", 1.0, weight="b"), TypeError, "given a str"),
+        (lambda e: e.log("a", 1j), TypeError, "given a complex"),
     ],
 )
 def test_what_can_not_be_logged_is_refused(log, error, message):
     engine, _, _ = reporting(None, epoch_suffix="_epoch")
+    engine.attach(Console())
     engine.on(Events.ITERATION_COMPLETED)(log)
     with pytest.raises(error, match=message):
         engine.run([{"loss": 1.0}])
@@ -370,7 +382,9 @@ RANKS = """
         return {"loss": batch.mean()}
 
     trainer = Engine(step, name="train")
-    trainer.attach(Scalars(Events.ITERATION_COMPLETED(every=2)))
+    from footplate.engine.stream.history import Statistic
+    also = {"least": Statistic("loss", "min"), "recent": Statistic("loss", "mean", window=2)}
+    trainer.attach(Scalars(Events.ITERATION_COMPLETED(every=2), also=also))
     trainer.attach(Printer())
     sizes = [(1, 2, 3), (4, 5, 9)][rank]
     trainer.run([torch.full((n,), float(n)) for n in sizes])
@@ -391,6 +405,153 @@ def test_means_are_over_all_processes_and_one_of_them_writes(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     assert lines == [
-        [0, "iteration", 2, {"loss": (1 + 4 + 16 + 25) / 12, "only_here": 5.0}],
-        [0, "epoch", 3, {"loss": (9 + 81) / 12, "only_here": 5.0, "loss_epoch": 136 / 24}],
+        [0, "iteration", 2, {"loss": 46 / 12, "only_here": 5.0, "least": 1.0, "recent": 46 / 12}],
+        [
+            0,
+            "epoch",
+            3,
+            {
+                "loss": 90 / 12,
+                "only_here": 5.0,
+                "loss_epoch": 136 / 24,
+                "least": 1.0,
+                "recent": (4 + 9 + 25 + 81) / 19,
+            },
+        ],
     ]
+
+
+@pytest.mark.covers("G4")
+@pytest.mark.parametrize("stop", [1, 2, 3, 4])
+def test_a_checkpoint_ahead_of_the_first_log_point_is_taken_up(tmp_path, stop):
+    def made():
+        torch.manual_seed(0)
+        model = torch.nn.Linear(2, 1)
+        step = training_step(model, torch.optim.SGD(model.parameters(), lr=0.1), F.mse_loss)
+        engine = Engine(step, name="train")
+        engine.attach(Scalars(Events.ITERATION_COMPLETED(every=3)))
+        engine.attach(GradientNorms(model))
+        engine.on(Events.ITERATION_COMPLETED)(lambda e: e.log("one", 1.0, on="epoch"))
+        saved = Checkpoint(tmp_path / "saved", model, when=Events.ITERATION_COMPLETED)
+        return engine, engine.attach(saved), points(engine)
+
+    data = [(torch.ones(2, 2), torch.zeros(2, 1))] * 5
+    whole, checkpoint, expected = made()
+    engine, _, seen = made()
+    whole.detach(checkpoint)
+    whole.run(data)
+    engine.on("SAFE_POINT", priority="LOWEST")(
+        lambda e: e.interrupt() if e.state.iteration == stop else None
+    )
+    engine.run(data)
+    again, checkpoint, later = made()
+    assert checkpoint.resume(again) is not None
+    again.run(data)
+    assert seen + later == expected
+
+
+@pytest.mark.covers("F5")
+@pytest.mark.parametrize("skip", [False, True])
+def test_an_epoch_that_is_left_early_leaves_nothing_to_the_next(skip):
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars())
+    seen = points(engine)
+    engine.on(Events.ITERATION_COMPLETED(once=2))(lambda e: e.terminate_epoch(skip))
+    engine.run([1.0, 3.0, 5.0], max_epochs=2)
+    means = [scalars["loss_epoch"] for _, _, scalars in seen]
+    assert means == ([3.0] if skip else [2.0, 3.0])
+
+
+@pytest.mark.covers("F6")
+def test_what_is_logged_behind_the_log_point_belongs_to_its_epoch():
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars(epoch_suffix=None))
+    seen = points(engine)
+    late = Events.EPOCH_COMPLETED
+    engine.on(late, priority="LOW")(lambda e: e.log("late", float(e.state.epoch), on="epoch"))
+    engine.run([1.0, 3.0], max_epochs=2)
+    assert [(on, s) for on, _, s in seen if "late" in s] == [
+        ("epoch", {"late": 1.0}),
+        ("epoch", {"late": 2.0}),
+    ]
+
+
+@pytest.mark.covers("F5")
+def test_an_iteration_that_is_run_again_counts_once():
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=3)))
+    seen = points(engine)
+    fails = engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: 1 / 0)
+    with fails, pytest.raises(ZeroDivisionError):
+        engine.run([1.0, 10.0, 4.0])
+    engine.run()
+    assert engine.history["loss"].values == [(1, 1.0), (2, 10.0), (3, 4.0)]
+    assert seen[-1] == ("epoch", 3, {"loss_epoch": 5.0})
+
+
+@pytest.mark.covers("E3")
+def test_metrics_ahead_of_training_are_logged_at_its_start():
+    engine = Engine(lambda engine, batch: None, name="train")
+    evaluator = Engine(lambda engine, batch: None, name="val")
+    evaluator.on(Events.EPOCH_COMPLETED)(lambda e: e.state.metrics.update(accuracy=0.5))
+    engine.attach(Scalars())
+    engine.attach(Evaluation(evaluator, [0], Events.STARTED | Events.EPOCH_COMPLETED))
+    seen = points(engine)
+    engine.run([0])
+    assert seen == [
+        ("iteration", 0, {"val_accuracy": 0.5}),
+        ("epoch", 1, {"val_accuracy": 0.5}),
+    ]
+    assert engine.history["val_accuracy"].values == [(0, 0.5), (1, 0.5)]
+
+
+def test_numbers_of_numpy_are_numbers():
+    engine = Engine(lambda engine, batch: batch, name="train")
+    engine.attach(Scalars(epoch_suffix=None))
+    seen = points(engine)
+    engine.run([{"a": np.float64(1), "b": np.float32(2), "c": np.array(3), "d": 4.0},
+                {"a": 3.0, "b": torch.tensor(4.0), "c": np.int64(5), "d": "four"}])  # fmt: skip
+    assert seen == [("epoch", 2, {"a": 2.0, "b": 3.0, "c": 4.0, "d": 4.0})]
+
+
+def test_running_metrics_that_are_no_numbers_stay_where_they_are(tmp_path):
+    engine = Engine(lambda engine, batch: None, name="train")
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=2)))
+    seen = points(engine)
+
+    @engine.on(Events.ITERATION_COMPLETED, priority="ABOVE_NORMAL")
+    def measure(engine):
+        metrics = {"a": np.float64(1), "b": torch.eye(2), "c": object(), "d": torch.tensor(2.0)}
+        engine.fire_event(METRICS_COMPUTED, metrics=metrics, on="iteration")
+
+    engine.attach(Checkpoint(tmp_path, torch.nn.Linear(1, 1), when=Events.ITERATION_COMPLETED))
+    engine.run([0, 0])
+    assert seen[0] == ("iteration", 2, {"a": 1.0, "d": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("options", "outputs", "error"),
+    [
+        ({"also": {"s": Statistic("loss", window=2000)}}, [], "Scalars.keep=2000."),
+        ({"also": {"s": Statistic("los")}}, [{"loss": 1.0}], "Did you mean 'loss'"),
+        ({"also": {"loss": Statistic("loss")}}, [{"loss": 1.0}], "the name of a statistic already"),
+        ({}, [{"loss": 1.0, "loss_epoch": 1.0}], "the name of a mean over the epoch already"),
+    ],
+)
+def test_what_can_not_be_shown_is_refused_early(options, outputs, error):
+    with pytest.raises(ValueError, match=error):
+        reporting(None, epoch_suffix="_epoch", **options)[0].run(outputs)
+
+
+def test_a_handler_may_be_called_otherwise_when_a_run_goes_on():
+    def made(name):
+        engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+        engine.attach(Scalars(Events.ITERATION_COMPLETED(every=1)))
+        engine.attach(Timer(), name=name)
+        return engine
+
+    first, second = made("timer"), made("clock")
+    first.on(Events.SAFE_POINT(once=1))(lambda e: e.interrupt())
+    first.run([1.0, 2.0])
+    second.load_state_dict(first.state_dict())
+    assert second.run([1.0, 2.0]).metrics["loss_epoch"] == 1.5

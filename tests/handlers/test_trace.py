@@ -18,13 +18,13 @@ import torch
 from torch import nn
 
 from footplate import Bus, Engine, Events, Handler, Signalled
-from footplate.engine import tracing
 from footplate.engine.channel import Channel
 from footplate.engine.data.device import DeviceLoader
 from footplate.engine.errors import HandlerError
 from footplate.engine.step.clipping import ClipNorm
 from footplate.engine.step.events import StepEvents
 from footplate.engine.step.training import training_step
+from footplate.engine.trace import tracing
 from footplate.engine.trace.timeline import Kind
 from footplate.engine.trace.tracing import TracedChannel
 from footplate.handlers.evaluation import Evaluation

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footplate import Engine, Events
+from footplate.engine.placement.reducing import statistics_over_ranks
 from footplate.engine.stream.history import History, Record, Statistic, Sums
 from footplate.handlers.scalars import Scalars
 
@@ -96,7 +97,7 @@ def test_statistics_of_what_was_read():
     history.record("loss").extend([(1, 4.0, 1.0), (2, 2.0, 1.0)])
     asked = {"low": Statistic("loss", "min"), "now": Statistic("loss", "last"),
              "other": Statistic("acc")}  # fmt: skip
-    assert history.of(asked) == {"low": 2.0, "now": 2.0}
+    assert statistics_over_ranks(history, asked) == {"low": 2.0, "now": 2.0}
 
 
 def test_an_unknown_name_is_a_clear_error():

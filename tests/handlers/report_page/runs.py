@@ -48,7 +48,6 @@ def evaluator_of(model: nn.Module, name: str) -> Engine:
 
 def train(folder: Path, *, epochs: int = EPOCHS, resume: bool = False) -> Path:
     """Train, and test, and leave a report."""
-    torch.set_num_threads(1)
     seed_all(0)
     images, labels = digits()
     loader = InMemoryLoader((images[:1200], labels[:1200]), 32, shuffle=True, seed=0)

@@ -1,0 +1,62 @@
+"""Means and statistics over the processes of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ..stream.history import History, Statistic, Sums
+from .ranks import gathered, world_size
+
+__all__ = ["Totals", "means_over_ranks", "statistics_over_ranks"]
+
+Totals = dict[str, tuple[float, float]]
+"""Weighted sums and sums of weights, by name."""
+
+
+def means_over_ranks(totals: Totals, *, point: str) -> dict[str, float]:
+    """Means by name, over all processes; a process may lack names that others have.
+
+    Args:
+        totals: this process's.
+        point: where the run stands, which all processes have to agree on.
+
+    Raises:
+        RuntimeError: if the processes stand at different points.
+
+    Example:
+        >>> means_over_ranks({"loss": (6.0, 4.0)}, point="iteration 50")
+        {'loss': 1.5}
+    """
+    if world_size() > 1:
+        told = gathered((point, totals))
+        if len(points := {other for other, _ in told}) > 1:
+            raise RuntimeError(
+                f"the processes log at different points: {', '.join(sorted(points))}; give each "
+                f"as many batches as the others."
+            )
+        totals = {}
+        for _, theirs in told:
+            for name, (total, weight) in theirs.items():
+                before = totals.get(name, (0.0, 0.0))
+                totals[name] = before[0] + total, before[1] + weight
+    return {
+        name: total / weight if weight else math.nan for name, (total, weight) in totals.items()
+    }
+
+
+def statistics_over_ranks(
+    history: History, statistics: Mapping[str, Statistic]
+) -> dict[str, float]:
+    """Statistics by name, of the scalars that were read in all processes.
+
+    The last value is the mean of their last ones.
+    """
+    own = {name: history[one.of].sums(one) for name, one in statistics.items() if one.of in history}
+    if world_size() > 1 and statistics:
+        joined: dict[str, Sums] = {}
+        for theirs in gathered(own):
+            for name, sums in theirs.items():
+                joined.setdefault(name, Sums()).join(sums)
+        own = joined
+    return {name: sums.value(statistics[name].method) for name, sums in own.items()}
