@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .engine import Engine
@@ -52,7 +52,7 @@ def measured(evaluator: Engine, data: Any, *, epoch_length: int | None = None) -
     return dict(state.metrics)
 
 
-def report(engine: Engine, metrics: Mapping[str, Any]) -> None:
+def report(engine: Engine, metrics: Mapping[str, Any], *, before: Iterable[str] = ()) -> None:
     """Put what an evaluation measured into an engine's metrics, and let it be heard.
 
     METRICS_COMPUTED fires if somebody has registered it.
@@ -60,8 +60,13 @@ def report(engine: Engine, metrics: Mapping[str, Any]) -> None:
     Args:
         engine: whose metrics they become.
         metrics: by their names there.
+        before: the names of those of the evaluation before; what is not measured anew, at this
+            iteration, does not stand there any longer.
     """
     state = engine.state
+    for name in before:
+        if state.measured.get(name) != state.iteration:
+            state.metrics.pop(name, None)
     state.metrics.update(metrics)
     state.measured.update(dict.fromkeys(metrics, state.iteration))
     if engine.has_registered_events(METRICS_COMPUTED):

@@ -174,6 +174,7 @@ class Loop(Emitter):
         """Open, and go from wherever the run stands to its end."""
         progress = self.progress
         progress.recent.clear()
+        progress.began = self.state.iteration
         follow(self)
         try:
             self.emit(self.channels["OPENED"])

@@ -183,6 +183,7 @@ class Progress:
         batch, output: those of an iteration that a signal cut, for the receivers that still wait
             for them; the batch is not fetched again, as it might be augmented otherwise then.
         loaded: whether it comes from a state dict and has not run since.
+        began: the iteration at which ``run()`` took it up last: 0 of a run that starts anew.
     """
 
     next: Next = Next.STARTED
@@ -197,6 +198,7 @@ class Progress:
     batch: Any = NOTHING
     output: Any = None
     loaded: bool = False
+    began: int = 0
 
     def stand(self, state: State) -> None:
         """Take the state's numbers, which a handler may have set, and all counts as final."""

@@ -336,7 +336,7 @@ class Checkpoint(Handler):
             return
         if self.metric in metrics:  # which somebody set by hand
             self._score = self._as_score(metrics[self.metric])
-        elif metrics and not _is_evaluated(engine):
+        elif metrics and _has_ended_an_epoch(engine) and not _is_evaluated(engine):
             raise KeyError(
                 f"the best checkpoint goes by metric {self.metric!r}, but there are only "
                 f"{', '.join(map(repr, metrics))}.{nearest(self.metric, metrics)}"
@@ -451,6 +451,11 @@ def _is_evaluated(engine: Engine) -> bool:
     """Whether an evaluation is still to come."""
     evaluators = [getattr(one, "evaluator", None) for one in engine.handlers.values()]
     return any(one is not None and not one.state.iteration for one in evaluators)
+
+
+def _has_ended_an_epoch(engine: Engine) -> bool:
+    """Whether what is measured once an epoch could be there."""
+    return engine.state.epoch > 1 or engine.delivering in ("EPOCH_COMPLETED", "COMPLETED")
 
 
 def _ends(engine: Engine) -> bool:

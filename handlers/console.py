@@ -7,10 +7,10 @@ import logging
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from ..engine.data.media import columns_and_rows
 from ..engine.engine import Engine
 from ..engine.outermost import outermost
 from ..engine.stream.scalars import readable
@@ -29,7 +29,8 @@ class Console(Sink):
     of that; then the learning rate, the time that is left, the seconds that an iteration took and
     those of them that it waited for data, and the memory used, as far as somebody tells them; then
     what the stream brought. At the end of an epoch a row sums it up. Texts, such as the system's
-    environment, are printed as they are. All of it goes to the logger ``footplate.console``, too.
+    environment, are printed as they are. Without a stream all of it goes to the logger
+    ``footplate.console``.
 
     Args:
         names: shell patterns of what to print.
@@ -88,9 +89,12 @@ class Console(Sink):
     def write_table(
         self, engine: Engine, name: str, value: Sequence[Mapping[str, Any]], step: int
     ) -> None:
-        """Print a table, the cells of each row side by side."""
-        rows = [[readable(cell) for cell in row.values()] for row in value]
-        widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+        """Print a table; what its columns are called stands above, but for name and value."""
+        columns, cells = columns_and_rows(value)
+        rows = [["" if cell is None else readable(cell) for cell in row] for row in cells]
+        if rows and columns != ["name", "value"]:
+            rows.insert(0, columns)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
         self._say("\n  ".join([f"{name}:", *lines]))
 
@@ -103,8 +107,9 @@ class Console(Sink):
             self._log = None
 
     def _say(self, text: str) -> None:
-        self.client.info(text)
-        if self.stream is not None:
+        if self.stream is None:
+            self.client.info(text)
+        else:
             stream = sys.stdout if self.stream == "stdout" else self.stream
             print(text, file=stream, flush=True)
         if self._log is not None:

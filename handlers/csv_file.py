@@ -19,9 +19,10 @@ __all__ = ["CSV"]
 class CSV(FileSink):
     """Writes a table with a row for each log point.
 
-    Its columns are ``engine``, ``on``, ``step``, ``epoch``, ``wall_time`` (seconds since 1970), and
-    the scalars by name. For a name that appears later the file is replaced by one with a wider
-    header. NaN and infinities are written as ``nan`` and ``inf``; what a log point lacks is empty.
+    Its columns are ``run`` (the outermost engine), ``engine``, ``on``, ``step``, ``epoch``,
+    ``wall_time`` (seconds since 1970), and the scalars by name. For a name that appears later the
+    file is replaced by one with a wider header. NaN and infinities are written as ``nan`` and
+    ``inf``; what a log point lacks is empty.
 
     Each row is handed to the operating system at once, so that a killed process loses none. A run
     that goes on from a checkpoint drops what was written behind it; one that starts anew sets the
@@ -48,7 +49,7 @@ class CSV(FileSink):
         >>> sinks = trainer.attach(Scalars()), trainer.attach(CSV(path))
         >>> state = trainer.run([4.0, 2.0])
         >>> print(path.read_text().splitlines()[0])
-        engine,on,step,epoch,wall_time,loss,loss_epoch
+        run,engine,on,step,epoch,wall_time,loss,loss_epoch
     """
 
     client: TextIO | None = None

@@ -25,7 +25,8 @@ class Evaluation(Handler):
 
     It runs before logging, schedules, early stopping and the decision to save, so that all of
     them see fresh metrics; METRICS_COMPUTED fires when these are there. Each evaluation is a new
-    run of the evaluator.
+    run of the evaluator. What an earlier one measured and this one did not, as it was terminated,
+    is taken out of the metrics.
 
     Several data sets are evaluated one after the other, each by its evaluator, if there are
     several, or all by the same; several evaluators may share the data. The metrics of all become
@@ -61,7 +62,7 @@ class Evaluation(Handler):
         {'val_last': 3}
         >>> evaluation.data = {"few": [1], "many": [1, 2, 3, 4]}
         >>> trainer.run([0]).metrics
-        {'val_last': 3, 'val_few_last': 1, 'val_many_last': 4}
+        {'val_few_last': 1, 'val_many_last': 4}
     """
 
     priority = Priority.ABOVE_NORMAL
@@ -81,6 +82,7 @@ class Evaluation(Handler):
         self.name = f"evaluation_{prefix}".rstrip("_")
         self.measures: dict[str, Engine] = {}
         self._sources: dict[str, Source] = {}  # where in each data its evaluator stands
+        self._reported: list[str] = []  # the names of the last metrics
         self._finished: dict[str, dict[str, Any]] = {}  # of an evaluation that a signal cut
         self._pairs()
 
@@ -98,16 +100,19 @@ class Evaluation(Handler):
     def state_dict(self) -> dict[str, Any]:
         """What the data keep between passes: an order of their own, a generator.
 
-        And, of an evaluation that was cut, what the runs that were over have measured.
+        And the names of what was measured last; of an evaluation that was cut, what the runs that
+        were over have measured.
         """
         return {
             "data": {name: source.state_dict() for name, source in self._sources.items()},
+            "reported": list(self._reported),
             "finished": dict(self._finished) if is_plain(self._finished) else {},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Have the data, and an evaluation that was cut, go on from there."""
         self._sources = {name: Source(state=one) for name, one in state["data"].items()}
+        self._reported = list(state["reported"])
         self._finished = dict(state["finished"])
 
     def _evaluate(self, engine: Engine) -> None:
@@ -134,7 +139,8 @@ class Evaluation(Handler):
                     )
                 metrics[start + key], self.measures[start + key] = value, evaluator
         check_names(engine, self, self.measures)
-        report(engine, metrics)
+        report(engine, metrics, before=self._reported)
+        self._reported = list(metrics)
 
     def _measured(self, name: str, evaluator: Engine, data: Any) -> dict[str, Any]:
         evaluator.source = self._sources.get(name, evaluator.source)

@@ -15,6 +15,7 @@ from ..engine.engine import Engine
 from ..engine.outermost import outermost
 from ..engine.stream.file_sink import FileSink, Keep
 from ..engine.stream.journal import Journal
+from ..engine.stream.strict import strict
 
 __all__ = ["MediaFolder"]
 
@@ -23,7 +24,8 @@ class MediaFolder(FileSink):
     """Writes what is shown into a folder, and a line for each file into its ``media.jsonl``.
 
     Images and figures are PNG files, several images tiles of one; texts are text files, histograms
-    and tables JSON. A line of the index has ``engine``, ``kind``, ``name``, ``step``, ``epoch``,
+    and tables JSON, in which NaN and infinities are ``"NaN"`` and ``"Infinity"``. A line of the
+    index has ``run`` (the outermost engine), ``engine``, ``kind``, ``name``, ``step``, ``epoch``,
     ``file`` (within the folder) and ``wall_time``. Files are never overwritten. A run that goes on
     from a checkpoint drops what was written behind it, files and lines; one that starts anew sets
     the old index aside.
@@ -79,7 +81,7 @@ class MediaFolder(FileSink):
 
     def write_histogram(self, engine: Engine, name: str, value: Any, step: int) -> None:
         """Write the counts and the edges of a histogram."""
-        text = json.dumps(asdict(histogram_of(value)))
+        text = json.dumps(strict(asdict(histogram_of(value))))
         self._add(engine, "histogram", name, step, text.encode(), "json")
 
     def write_text(self, engine: Engine, name: str, value: Any, step: int) -> None:
@@ -89,7 +91,7 @@ class MediaFolder(FileSink):
     def write_table(self, engine: Engine, name: str, value: Any, step: int) -> None:
         """Write the columns and the rows of a table."""
         columns, rows = columns_and_rows(value)
-        text = json.dumps({"columns": columns, "rows": rows})
+        text = json.dumps(strict({"columns": columns, "rows": rows}))
         self._add(engine, "table", name, step, text.encode(), "json")
 
     def _add(
@@ -99,12 +101,14 @@ class MediaFolder(FileSink):
             return
         file = self._free(re.sub(r"[^\w.-]+", "_", name).lstrip("."), step, suffix)
         file.write_bytes(content)
+        run = outermost(engine)
         line = {
+            "run": run.name or "engine",
             "engine": engine.name or "engine",
             "kind": kind,
             "name": name,
             "step": step,
-            "epoch": outermost(engine).state.epoch,
+            "epoch": run.state.epoch,
             "file": file.name,
             "wall_time": time.time(),
         }

@@ -18,7 +18,7 @@ from ..engine.events import Events, as_events
 from ..engine.handler import Handler
 from ..engine.priority import Priority
 from ..engine.signature import Call, compile_call
-from ..engine.step.measuring import Measure, measure_of, usage_of
+from ..engine.step.measuring import Measure, at_hand, measure_of, usage_of
 from ..engine.stream.scalars import METRICS_COMPUTED
 
 __all__ = ["Metrics"]
@@ -37,9 +37,9 @@ class Metrics(Handler):
     the same name twice is an error.
 
     They stand in the state before evaluation and all that looks at them: they are computed at
-    priority HIGH, and then METRICS_COMPUTED fires. An epoch's single values are numbers. What is
-    computed in each iteration waits for the device each time if it is of pytorch-ignite; others
-    stay tensors.
+    priority HIGH, and then METRICS_COMPUTED fires. An epoch's single values are numbers, those
+    within a mapping, too. What is computed in each iteration stays what the metric makes of it:
+    pytorch-ignite waits for the device each time, and others give tensors.
 
     What the data set says of itself is ``engine.state.dataset_meta``, and known to the metrics
     that have such an attribute.
@@ -190,7 +190,7 @@ class _Place:
 
             def prepare(payload: tuple[str, ...] | None, name: str = one.name) -> Call:
                 call = compile_call(handler, name, payload, args, kwargs)
-                return self._catching(call) if computes else call
+                return self._catching(call, name) if computes else call
 
             priority = self._metrics.priority
             added = engine.bus.signal(one).subscribe(
@@ -200,8 +200,9 @@ class _Place:
             if computes:
                 self.computed_on.append(one.name)
 
-    def _catching(self, call: Call) -> Call:
+    def _catching(self, call: Call, event: str) -> Call:
         """Have what a call puts into the metrics of the state go to the handler."""
+        waits = event != Events.ITERATION_COMPLETED
 
         def caught(engine: Any, *given: Any) -> None:
             state, metrics = engine.state, engine.state.metrics
@@ -211,7 +212,7 @@ class _Place:
                 values = state.metrics
             finally:
                 state.metrics = metrics
-            self._metrics._take(engine, self._measure, values)
+            self._metrics._take(engine, self._measure, at_hand(values) if waits else values)
 
         return caught
 

@@ -13,8 +13,8 @@ from ..engine.engine import Engine
 from ..engine.flattened import flattened
 from ..engine.hyper_parameters import hyper_parameters as plain
 from ..engine.optional import required
-from ..engine.outermost import outermost
 from ..engine.stream.sink import LogPoint, Sink
+from ..engine.stream.strict import strict
 
 __all__ = ["MLflow"]
 
@@ -25,9 +25,11 @@ _PARAMETERS = 100  # what the server takes at once
 class MLflow(Sink):
     """Logs to MLflow: a server, a data base or a folder.
 
-    Metrics are named ``engine/name``, steps are iterations; media become artifacts. A run that is
-    resumed from a checkpoint goes on with the same run there. What that has of the iterations that
-    are repeated stays, and is not logged again; media of them take the place of the old ones.
+    Metrics are named ``engine/name``, steps are iterations; media become artifacts, in whose JSON
+    NaN and infinities are ``"NaN"`` and ``"Infinity"``. A trainer that starts anew again has a new
+    run there. A run that is resumed from a checkpoint goes on with the same run there. What that
+    has of the iterations that are repeated stays, and is not logged again; media of them take the
+    place of the old ones.
 
     Args:
         experiment: the experiment's name; made if need be.
@@ -77,9 +79,14 @@ class MLflow(Sink):
         self._gone_on_from = 0  # iterations
         self._there: dict[str, set[int]] = {}  # steps behind that, by metric
 
+    def start_anew(self, *, again: bool) -> None:
+        """Begin another run."""
+        if again:
+            self.run_id = None
+
     def begin(self, engine: Engine) -> None:
         """Begin a run, or go on with it."""
-        self._gone_on_from, self._there = outermost(engine).state.iteration, {}
+        self._gone_on_from, self._there = engine.progress.began, {}
         if self.run_id is not None:
             self.client.update_run(self.run_id, status="RUNNING")
             return
@@ -130,7 +137,7 @@ class MLflow(Sink):
 
     def write_histogram(self, engine: Engine, name: str, value: Any, step: int) -> None:
         """Log a histogram as JSON."""
-        found = asdict(histogram_of(value))
+        found = strict(asdict(histogram_of(value)))
         self.client.log_dict(self.run_id, found, _file(engine, name, step, "json"))
 
     def write_text(self, engine: Engine, name: str, value: Any, step: int) -> None:
@@ -140,7 +147,7 @@ class MLflow(Sink):
     def write_table(self, engine: Engine, name: str, value: Any, step: int) -> None:
         """Log a table as JSON, with the columns and the rows."""
         columns, rows = columns_and_rows(value)
-        table = {"columns": columns, "data": rows}
+        table = strict({"columns": columns, "data": rows})
         self.client.log_dict(self.run_id, table, _file(engine, name, step, "json"))
 
     # ------------------------------------------------------------------ state

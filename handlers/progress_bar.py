@@ -25,7 +25,7 @@ from ..engine.stream.scalars import readable
 
 __all__ = ["ProgressBar"]
 
-_SHARE = 200  # drawing takes a 200th of the time at most
+_SHARE = 200  # drawing takes a 200th of the time, as long as it then is done each second
 
 
 class ProgressBar(Handler):
@@ -108,9 +108,9 @@ class ProgressBar(Handler):
         task = self._tasks.get(id(engine))
         if self._progress is None or task is None:
             return
-        length = engine.state.epoch_length
-        done = engine.progress.epoch_iteration % (length or 1)
-        self._progress.update(task, total=length, completed=done, description=_title(engine))
+        done, total = _extent(engine, engine.progress.epoch_iteration)
+        done %= total or 1
+        self._progress.update(task, total=total, completed=done, description=_title(engine))
 
     def closed(self, engine: Engine) -> None:
         """Take the line away, and end the drawing with the outermost engine."""
@@ -126,14 +126,15 @@ class ProgressBar(Handler):
         now = time.monotonic()
         if now < self._due:
             return
-        done, total = engine.progress.epoch_iteration + 1, engine.state.epoch_length
+        done, total = _extent(engine, engine.progress.epoch_iteration + 1)
         shown = "  ".join(f"{name} {value}" for name, value in self._shown(engine).items())
         if self._progress is not None:
             task = self._tasks[id(engine)]
             self._progress.update(task, completed=done, total=total, shown=shown)
             self._progress.refresh()
             drawn = time.monotonic()
-            self._due = drawn + (self.interval and max(self.interval, _SHARE * (drawn - now)))
+            wait = max(self.interval, min(_SHARE * (drawn - now), 1.0))
+            self._due = drawn + (self.interval and wait)
         elif self._console is not None:
             self._due = now + (self.plain or math.inf)
             of = f"/{total}" if total else ""
@@ -148,7 +149,17 @@ class ProgressBar(Handler):
         return {name: readable(one) for name, one in found.items() if not hasattr(one, tensor)}
 
 
+def _extent(engine: Engine, in_epoch: int) -> tuple[int, float | None]:
+    """How many iterations are done, and of how many: of the run, if that is counted by them."""
+    state = engine.state
+    if state.max_iters not in (None, math.inf):
+        return state.iteration, state.max_iters
+    return in_epoch, state.epoch_length
+
+
 def _title(engine: Engine) -> str:
     state = engine.state
+    if state.max_iters not in (None, math.inf):
+        return engine.name or "engine"
     epochs = "" if state.max_epochs in (None, math.inf) else f"/{state.max_epochs}"
     return f"{engine.name or 'engine'} [{state.epoch}{epochs}]"

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -22,6 +23,23 @@ __all__ = ["Timer"]
 
 _BEHIND_EVALUATION = 44  # and ahead of who reads the scalars
 _WINDOWS = 10  # that tell the recent speed
+
+
+@dataclass
+class _Evaluations:
+    """What evaluations on one event have taken in this run.
+
+    Attributes:
+        events: how often it has fired, with an evaluation or without.
+        seconds: in all.
+    """
+
+    events: int = 0
+    seconds: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.seconds / max(self.events, 1)
 
 
 class Timer(Handler):
@@ -40,7 +58,10 @@ class Timer(Handler):
 
     An evaluation is no part of an iteration: what runs on ITERATION_COMPLETED and EPOCH_COMPLETED
     up to priority ABOVE_NORMAL, as evaluations do, is left out of ``time``. ``eta`` counts it in
-    at what it took for each iteration of this run so far. A run that goes on begins a new window.
+    as often as it is still to come: for each end of an epoch at what it took at those of this run
+    so far, on average, and for each iteration likewise. What has not come yet in this run is not
+    foreseen: before the first evaluation ``eta`` is of iterations alone. A run that goes on begins
+    a new window.
 
     Nothing waits for a device. As a log point does, when it reads the scalars, a window is as long
     as its work on a device.
@@ -75,8 +96,8 @@ class Timer(Handler):
         self._blocks: dict[str, float] = {}
         self._told: dict[str, float] = {}
         self._recent: deque[tuple[int, float]] = deque(maxlen=_WINDOWS)
-        self._first = 0  # iterations before this run
-        self._evaluated = 0.0  # seconds in this run
+        self._in_epochs, self._at_ends = _Evaluations(), _Evaluations()
+        self._ended = 0  # the last epoch whose end has been evaluated
         self._mark = 0.0  # when what is measured now began
         self._begin_window(0)
 
@@ -87,8 +108,8 @@ class Timer(Handler):
         add(Events.GET_BATCH_COMPLETED, self._fetched, priority=first)
         add(Events.ITERATION_COMPLETED, self._stepped, priority=first)
         add(Events.EPOCH_COMPLETED, self._begin_evaluation, priority=first)
-        for event in (Events.ITERATION_COMPLETED, Events.EPOCH_COMPLETED):
-            add(event, self._end_evaluation, priority=_BEHIND_EVALUATION)
+        for event, on in (Events.ITERATION_COMPLETED, False), (Events.EPOCH_COMPLETED, True):
+            add(event, self._end_evaluation, on, priority=_BEHIND_EVALUATION)
         self._begin_run(engine)
 
     def opened(self, engine: Engine) -> None:
@@ -104,7 +125,6 @@ class Timer(Handler):
         done, taken = iteration - self._from, perf_counter() - self._since - self._away
         if done > 0:
             self._recent.append((done, taken))
-            self._evaluated += self._away
             self._told = self._measured(done, taken)
             self._begin_window(iteration)
         gauges = dict(self._told)
@@ -143,7 +163,8 @@ class Timer(Handler):
     def _begin_run(self, engine: Engine) -> None:
         self._recent.clear()
         self._told = {}
-        self._first, self._evaluated, self._mark = engine.state.iteration, 0.0, 0.0
+        self._in_epochs, self._at_ends = _Evaluations(), _Evaluations()
+        self._ended, self._mark = 0, 0.0
         self._begin_window(engine.state.iteration)
 
     def _begin_window(self, iteration: int) -> None:
@@ -167,9 +188,15 @@ class Timer(Handler):
     def _begin_evaluation(self, engine: Engine) -> None:
         self._mark = perf_counter()
 
-    def _end_evaluation(self, engine: Engine) -> None:
+    def _end_evaluation(self, engine: Engine, epoch_ends: bool) -> None:
+        if epoch_ends:
+            self._ended = engine.state.epoch
         if self._mark:  # else the run goes on in the midst of the event
-            self._away += perf_counter() - self._mark
+            seconds = perf_counter() - self._mark
+            evaluations = self._at_ends if epoch_ends else self._in_epochs
+            evaluations.events += 1
+            evaluations.seconds += seconds
+            self._away += seconds
 
     # ------------------------------------------------------------------ figures
 
@@ -183,12 +210,13 @@ class Timer(Handler):
         return found
 
     def _eta(self, engine: Engine) -> float | None:
-        left = _iterations_left(engine)
+        left = _left(engine, has_ended=self._ended == engine.state.epoch)
         if left is None or not self._recent:
             return None
-        iterations, seconds = map(sum, zip(*self._recent, strict=True))
-        evaluating = self._evaluated / max(engine.state.iteration - self._first, 1)
-        return float(left * (seconds / iterations + evaluating))
+        iterations, ends = left
+        done, seconds = map(sum, zip(*self._recent, strict=True))
+        each = seconds / done + self._in_epochs.mean
+        return float(iterations * each + ends * self._at_ends.mean)
 
     def _memory(self) -> float | None:
         peak = _accelerator_peak()
@@ -196,18 +224,30 @@ class Timer(Handler):
         return _process_peak() if peak is None else peak
 
 
-def _iterations_left(engine: Engine) -> float | None:
-    """How many iterations are still to come; ``None`` where that is not known, or without end."""
+def _left(engine: Engine, *, has_ended: bool) -> tuple[float, float] | None:
+    """How many iterations and ends of epochs are still to come.
+
+    ``None`` where that is not known, or without end. Ends of epochs of unknown length count none.
+
+    Args:
+        engine: the engine.
+        has_ended: whether the end of the epoch at hand has come already.
+    """
     state, progress = engine.state, engine.progress
+    length = state.epoch_length
+    at_hand = state.iteration - progress.iteration  # begun, and not yet counted in the epoch
+    done = length if has_ended and length is not None else progress.epoch_iteration + at_hand
     if state.max_iters is not None:
         left = state.max_iters - state.iteration
-    elif state.max_epochs is None or state.epoch_length is None:
+    elif state.max_epochs is None or length is None:
         return None
     else:
-        at_hand = state.iteration - progress.iteration  # begun, and not yet counted in the epoch
-        done = progress.epoch_iteration + at_hand
-        left = (state.max_epochs - state.epoch + 1) * state.epoch_length - done
-    return max(left, 0) if math.isfinite(left) else None
+        left = (state.max_epochs - state.epoch + 1) * length - done
+    if not math.isfinite(left):
+        return None
+    left = max(left, 0)
+    ends = (done + left) // length - has_ended if length else 0
+    return left, max(ends, 0)
 
 
 def _accelerator_peak() -> float | None:

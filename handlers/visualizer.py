@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine.data.prediction_grid import prediction_grid, right
+from ..engine.data.prediction_grid import check_samples, prediction_grid, right
+from ..engine.emitter import Handle
 from ..engine.engine import Engine
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
@@ -18,11 +19,14 @@ from ..engine.whole import whole
 
 __all__ = ["Visualizer"]
 
-Read = Callable[[Any, Any], tuple[Tensor, Tensor, Tensor]]
-"""From a batch and an output to images, predictions and labels, batch first."""
+Samples = tuple[Tensor, Tensor, Tensor]
+"""Images, predictions and labels, batch first."""
+
+Read = Callable[[Any, Any], Samples]
+"""From a batch and an output to its samples."""
 
 
-def from_pairs(batch: Any, output: Any) -> tuple[Tensor, Tensor, Tensor]:
+def from_pairs(batch: Any, output: Any) -> Samples:
     """Read a batch ``(images, labels, …)`` and an output ``(scores, labels)``.
 
     Scores of shape (B, C) stand for the class with the highest one; anything else is taken for the
@@ -59,7 +63,8 @@ class Visualizer(Handler):
             shape (B,). Whole numbers are classes, and can be mistaken.
 
     Raises:
-        ValueError: when it shows images of another shape.
+        ValueError: when it looks at a batch, for images of another shape, or of another size than
+            those before, and for predictions or labels that are not one an image.
 
     Example:
         >>> evaluator = Engine(lambda engine, batch: (torch.tensor([1, 0]), batch[1]), name="test")
@@ -70,6 +75,8 @@ class Visualizer(Handler):
         >>> state = evaluator.run([(torch.rand(2, 1, 8, 8), torch.tensor([1, 1]))])
         image predictions 3 uint8
     """
+
+    for_one_engine = True
 
     def __init__(
         self,
@@ -85,17 +92,26 @@ class Visualizer(Handler):
         self.samples = whole("samples", samples)
         self.title = name
         self.read = read
-        self._held: tuple[Tensor, Tensor, Tensor] | None = None
+        self._held: Samples | None = None
         self._names: Sequence[str] | None = None
+        self._looking: list[Handle] = []
         self.name = f"visualizer_{name}"
 
     def on_register(self, engine: Engine) -> None:
         """Gather in the evaluator's iterations, and show when asked for."""
         engine.register_events(MEDIA_LOGGED, behind=Events.ITERATION_COMPLETED)
         source = self.evaluator or engine
-        source.add_event_handler(Events.STARTED, self._forget)
-        source.add_event_handler(Events.ITERATION_COMPLETED, self._gather)
+        self._looking = [
+            source.add_event_handler(Events.STARTED, self._forget),
+            source.add_event_handler(Events.ITERATION_COMPLETED, self._gather),
+        ]
         engine.add_event_handler(self.when, self._show, priority=self.priority)
+
+    def on_unregister(self, engine: Engine) -> None:
+        """Look at the evaluator no longer."""
+        while self._looking:
+            self._looking.pop().remove()
+        self._forget()
 
     def _forget(self) -> None:
         self._held = None
@@ -104,16 +120,32 @@ class Visualizer(Handler):
         """Hold the samples that will be shown: the first ones, but mistakes before others."""
         found = self.read(engine.state.batch, engine.state.output)
         images, predicted, labels = (torch.as_tensor(one).detach() for one in found)
-        predicted, labels = predicted.to(images.device), labels.to(images.device)
+        check_samples(images, predicted, labels)
+        batch = self._chosen((images, predicted.to(images.device), labels.to(images.device)))
         if self._held is not None:
-            pairs = zip(self._held, (images, predicted, labels), strict=True)
+            _check_size(images, self._held[0])
+            pairs = zip(self._held, batch, strict=True)
             images, predicted, labels = (torch.cat(pair) for pair in pairs)
-        order = torch.argsort(right(predicted, labels).byte(), stable=True)[: self.samples]
-        self._held = images[order], predicted[order], labels[order]
+            batch = self._chosen((images, predicted, labels))
+        self._held = batch
         meta = getattr(engine.state, "dataset_meta", None) or {}
         self._names = meta.get("classes")
+
+    def _chosen(self, samples: Samples) -> Samples:
+        images, predicted, labels = samples
+        order = torch.argsort(right(predicted, labels).byte(), stable=True)[: self.samples]
+        return images[order], predicted[order], labels[order]
 
     def _show(self, engine: Engine) -> None:
         if self._held is not None:
             show(engine, "image", self.title, prediction_grid(*self._held, names=self._names))
             self._held = None
+
+
+def _check_size(images: Tensor, before: Tensor) -> None:
+    if images.shape[1:] != before.shape[1:]:
+        raise ValueError(
+            f"images of one evaluation are shown in one grid, and so have one shape, given "
+            f"(C, H, W) of {tuple(images.shape[1:])} behind {tuple(before.shape[1:])}; give "
+            f"read=… to make them alike."
+        )

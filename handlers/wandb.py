@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..engine.data.media import columns_and_rows, drawn, histogram_of, pixels
@@ -16,13 +16,15 @@ from ..engine.stream.sink import LogPoint, Sink
 __all__ = ["WandB"]
 
 _EXIT_CODES = {"completed": 0, "terminated": 0, "error": 1}
+_OWN = ("step", "epoch")
 _KILLED = 255  # what the client itself says of a run that Ctrl-C ended
 
 
 class WandB(Sink):
     """Logs to Weights & Biases.
 
-    Keys are ``engine/name``, over the axis ``engine/step``, the iterations. A run that is resumed
+    Keys are ``engine/name``, over the axis ``engine/step``, the iterations; ``engine/epoch`` is
+    logged besides. A trainer that starts anew again has a new run there. A run that is resumed
     from a checkpoint goes on with the same run there; rows that the server has already are left
     out. In offline mode the client does not know what an earlier process wrote: it writes another
     folder of the same run, and rows behind the checkpoint are in both.
@@ -36,11 +38,11 @@ class WandB(Sink):
 
     Attributes:
         client: the run of the client, while a run lasts.
-        run_id: the run's identity.
+        run_id: the run's identity; another one when a run starts anew again.
 
     Raises:
         ImportError: if wandb is not installed.
-        ValueError: when a scalar is named ``step``, as the axis is.
+        ValueError: when something is named ``step`` or ``epoch``, as what goes with each row.
 
     Example:
         >>> WandB("digits", hyper_parameters={"lr": 0.1}, mode="offline")  # doctest: +SKIP
@@ -69,6 +71,11 @@ class WandB(Sink):
         self._rows = 0  # logged since the run began, in all of its processes
         self._axes: set[str] = set()
 
+    def start_anew(self, *, again: bool) -> None:
+        """Begin another run."""
+        if again:
+            self.run_id, self._rows = uuid.uuid4().hex[:12], 0
+
     def begin(self, engine: Engine) -> None:
         """Open the run, or go on with it."""
         self._axes.clear()
@@ -79,11 +86,7 @@ class WandB(Sink):
 
     def write(self, engine: Engine, point: LogPoint) -> None:
         """Log the scalars as a row."""
-        if "step" in point.scalars:
-            raise ValueError(
-                f"a scalar is named 'step', as the axis {point.engine}/step is; give it another "
-                f"name, or leave it out by names=."
-            )
+        _check(point.engine, point.scalars)
         self._log(point.engine, point.step, {**point.scalars, "epoch": point.epoch})
 
     def end(self, engine: Engine, status: str) -> None:
@@ -129,7 +132,9 @@ class WandB(Sink):
         self._log_media(engine, name, self._wandb.Table(columns=columns, data=rows), step)
 
     def _log_media(self, engine: Engine, name: str, media: Any, step: int) -> None:
-        self._log(engine.name or "engine", step, {name: media})
+        of = engine.name or "engine"
+        _check(of, [name])
+        self._log(of, step, {name: media})
 
     # ------------------------------------------------------------------ state
 
@@ -140,3 +145,12 @@ class WandB(Sink):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with that run."""
         self.run_id, self._rows = state["run_id"], state["rows"]
+
+
+def _check(engine: str, names: Iterable[str]) -> None:
+    """Refuse the names of what goes with each row."""
+    if clash := [name for name in names if name in _OWN]:
+        raise ValueError(
+            f"something is named {clash[0]!r}, but {engine}/{clash[0]} goes with each row; give it "
+            f"another name, or leave it out by names=."
+        )

@@ -37,11 +37,14 @@ from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.console import Console
 from footplate.handlers.curves import Curves
 from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.gradient_norms import GradientNorms
 from footplate.handlers.jsonl import JSONL
 from footplate.handlers.lr_schedule import LRSchedule
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.non_finite import StopOnNonFinite
 from footplate.handlers.progress_bar import ProgressBar
+from footplate.handlers.report import Report
+from footplate.handlers.run_record import RunRecord
 from footplate.handlers.scalars import Scalars
 from footplate.handlers.timer import Timer
 
@@ -165,12 +168,17 @@ def train(
     trainer.attach(StopOnNonFinite(folder / "checkpoints"))
     trainer.attach(Evaluation(evaluator, InMemoryLoader(held_out, 64), often))
     trainer.attach(LRSchedule(warm_up(cosine, ramp, start=0.1), "step"))
+    trainer.attach(GradientNorms(model, groups=None))
     trainer.attach(Timer())
     trainer.attach(Console())
     trainer.attach(JSONL(folder / "scalars.jsonl"))
+    record = RunRecord(folder, name="Language model")
+    for engine in (trainer, evaluator):
+        engine.attach(record)
     trainer.attach(ProgressBar(metrics=["loss", "val_bits"]))
     trainer.attach(Curves(folder / "curves.png", optimizer=optimizer, when=often))
     checkpoint = trainer.attach(Checkpoint(folder / "checkpoints", model, when=often))
+    trainer.attach(Report(folder))
     if resume:
         print(f"resuming from {checkpoint.resume(trainer) or 'the start: no checkpoint yet'}")
     trainer.run(loader, max_iters=iterations)

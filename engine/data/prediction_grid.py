@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .media import Pixels, drawn
 
-__all__ = ["prediction_grid", "right"]
+__all__ = ["check_samples", "prediction_grid", "right"]
 
 _TILE, _TITLE, _DPI = 1.4, 0.25, 100  # inches, inches, dots an inch
 
@@ -43,7 +43,8 @@ def prediction_grid(
         an image of shape (H', W', 3), uint8.
 
     Raises:
-        ValueError: for images of another shape.
+        ValueError: for images of another shape, and for predictions or labels that are not one an
+            image.
 
     Example:
         >>> prediction_grid(torch.rand(4, 1, 8, 8), torch.arange(4), torch.arange(4)).shape
@@ -51,11 +52,7 @@ def prediction_grid(
     """
     from matplotlib.figure import Figure
 
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"images have shape (N, C, H, W) with C of 1 or 3, given {tuple(images.shape)}; give "
-            f"read=… to make such of a batch."
-        )
+    check_samples(images, predicted, labels)
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     figure = Figure((columns * _TILE, rows * (_TILE + _TITLE)), _DPI, layout="constrained")
@@ -70,6 +67,33 @@ def prediction_grid(
             title += f"{' /' if measured else ', not'} {_named(truth, names)}"
         axes.set_title(title, fontsize=8, color="black" if is_right else "crimson")
     return drawn(figure)
+
+
+def check_samples(images: Tensor, predicted: Tensor, labels: Tensor) -> None:
+    """Refuse what can't be drawn, by its shape.
+
+    Args:
+        images: of shape (N, C, H, W), with C of 1 or 3.
+        predicted: of shape (N,).
+        labels: of shape (N,).
+
+    Raises:
+        ValueError: for other shapes.
+
+    Example:
+        >>> check_samples(torch.rand(2, 1, 8, 8), torch.zeros(2), torch.zeros(2))
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"images have shape (N, C, H, W) with C of 1 or 3, given {tuple(images.shape)}; give "
+            f"read=… to make such of a batch."
+        )
+    for what, values in (("predictions", predicted), ("labels", labels)):
+        if values.shape != images.shape[:1]:
+            raise ValueError(
+                f"{what} are one an image, of shape ({len(images)},), given "
+                f"{tuple(values.shape)}; give read=… to make such of a batch and an output."
+            )
 
 
 def _is_measured(predicted: Tensor, labels: Tensor) -> bool:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from ignite.metrics import metric as ignite
 from torch import Tensor, nn
@@ -21,7 +22,15 @@ from ..serialization import is_plain
 if TYPE_CHECKING:
     from ..engine import Engine
 
-__all__ = ["IgniteMeasure", "Measure", "ProcessMeasure", "TorchMeasure", "measure_of", "usage_of"]
+__all__ = [
+    "IgniteMeasure",
+    "Measure",
+    "ProcessMeasure",
+    "TorchMeasure",
+    "at_hand",
+    "measure_of",
+    "usage_of",
+]
 
 _USAGES: dict[str, Callable[[], ignite.MetricUsage]] = {
     "epoch": ignite.EpochWise,
@@ -119,7 +128,7 @@ class Measure:
             result = self.compute(engine)
         values = result if isinstance(result, Mapping) else {self.name: result}
         for name, value in values.items():
-            engine.state.metrics[str(name)] = value if self.each_iteration else _at_hand(value)
+            engine.state.metrics[str(name)] = value
 
     def tell(self, meta: Mapping[str, Any] | None) -> None:
         """Let the metric know what the data set says of itself, if it wants to."""
@@ -141,11 +150,29 @@ class Measure:
 
 
 class IgniteMeasure(Measure):
-    """A metric of pytorch-ignite, which attaches itself, and the metrics that it is made of."""
+    """A metric of pytorch-ignite, which attaches itself, and the metrics that it is made of.
+
+    Those that take an event in the place of a usage, as ``Frequency`` does, are told the event on
+    which they are computed.
+    """
 
     def attach(self, engine: Engine, usage: ignite.MetricUsage | None = None) -> None:
-        """Have the metric attach itself."""
-        self.metric.attach(engine, self.name, *(() if usage is None else (usage,)))
+        """Have the metric attach itself.
+
+        Raises:
+            ValueError: for a usage that the metric has no way to follow.
+        """
+        if usage is None:
+            self.metric.attach(engine, self.name)
+        elif "event_name" in _parameters(self.metric.attach):
+            if type(usage) not in (ignite.EpochWise, ignite.SingleEpochRunningBatchWise):
+                raise ValueError(
+                    f"{self} is counted over an epoch: its usage is 'epoch' or 'running', given "
+                    f"{type(usage).__name__}; or leave it out."
+                )
+            self.metric.attach(engine, self.name, usage.COMPLETED)
+        else:
+            self.metric.attach(engine, self.name, usage)
 
 
 class TorchMeasure(Measure):
@@ -387,11 +414,18 @@ def _declares(metric: Any, name: str) -> bool:
     return hasattr(type(metric), name) or name in getattr(metric, "__dict__", {})
 
 
-def _at_hand(value: Any) -> Any:
-    """A tensor on the host; a single one as a number."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.item() if value.ndim == 0 else value.cpu()
+def at_hand(value: Any) -> Any:
+    """A tensor on the host; a single one, of numpy too, as a number; and so within a mapping.
+
+    Example:
+        >>> at_hand({"recall": torch.tensor(0.5), "by class": torch.ones(2)})
+        {'recall': 0.5, 'by class': tensor([1., 1.])}
+    """
+    if isinstance(value, Mapping):
+        return {name: at_hand(one) for name, one in value.items()}
+    if isinstance(value, (Tensor, np.ndarray, np.generic)) and value.ndim == 0:
+        return value.item()
+    return value.cpu() if isinstance(value, Tensor) else value
 
 
 def _arguments(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..outermost import outermost
 from .journal import set_aside
 from .sink import LogPoint, Sink
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "FileSink", "Keep", "row_of"]
 
-COLUMNS = ("engine", "on", "step", "epoch", "wall_time")
+COLUMNS = ("run", "engine", "on", "step", "epoch", "wall_time")
 """What a row begins with; the scalars follow by name."""
 
 Keep = Callable[[Mapping[str, Any]], bool]
@@ -26,9 +25,10 @@ Keep = Callable[[Mapping[str, Any]], bool]
 class FileSink(Sink):
     """Base of sinks that write rows to one file, each with the ``step`` that it is of.
 
-    A run that goes on drops the rows of the iterations that it repeats. A run that starts anew
-    sets a file aside that it finds, ``name.csv`` as ``name.1.csv`` and so on. Another engine that
-    runs later with the same object, as a tester does behind a trainer, adds to its file.
+    A run that goes on drops the rows of the iterations that it repeats, and leaves those of other
+    engines' runs. A run that starts anew sets a file aside that it finds, ``name.csv`` as
+    ``name.1.csv`` and so on. Another engine that runs later with the same object, as a tester does
+    behind a trainer, adds to its file.
 
     Args:
         path: the file; it and its folder are made if need be.
@@ -41,7 +41,6 @@ class FileSink(Sink):
     ) -> None:
         super().__init__(names=names, every=every)
         self.path = Path(path)
-        self._writer_of: str | None = None  # the engine whose run began the file, by name
 
     def open(self, keep: Keep | None) -> None:
         """Open the file to add to it, without the rows that are not kept."""
@@ -51,14 +50,13 @@ class FileSink(Sink):
         """Close the file."""
         raise NotImplementedError
 
+    def start_anew(self, *, again: bool) -> None:
+        """Set the file aside."""
+        set_aside(self.path)
+
     def begin(self, engine: Engine) -> None:
-        """Open the file, or a new one."""
-        run = outermost(engine)
-        name = run.name or "engine"
-        if run.state.iteration == 0 and self._writer_of in (None, name):
-            set_aside(self.path)
-        self._writer_of = self._writer_of or name
-        self.open(_before(run, name) if run.state.iteration else None)
+        """Open the file."""
+        self.open(_before(engine) if engine.progress.began else None)
 
     def end(self, engine: Engine, status: str) -> None:
         """Close the file."""
@@ -72,24 +70,27 @@ def row_of(point: LogPoint) -> dict[str, Any]:
         ValueError: for a scalar with the name of one of :data:`COLUMNS`.
 
     Example:
-        >>> row = row_of(LogPoint("train", "epoch", 10, 1, {"loss": 0.5}))
+        >>> row = row_of(LogPoint("train", "train", "epoch", 10, 1, {"loss": 0.5}))
         >>> {name: value for name, value in row.items() if name != "wall_time"}
-        {'engine': 'train', 'on': 'epoch', 'step': 10, 'epoch': 1, 'loss': 0.5}
+        {'run': 'train', 'engine': 'train', 'on': 'epoch', 'step': 10, 'epoch': 1, 'loss': 0.5}
     """
     if clash := [name for name in COLUMNS if name in point.scalars]:
         raise ValueError(
             f"a scalar is named {clash[0]!r}, which is what a column is named that each row has; "
             f"give it another name, or Scalars(prefix=…) to all of the step's output."
         )
-    told = (point.engine, point.on, point.step, point.epoch, time.time())
+    told = (point.run, point.engine, point.on, point.step, point.epoch, time.time())
     return {**dict(zip(COLUMNS, told, strict=True)), **point.scalars}
 
 
-def _before(run: Engine, name: str) -> Keep:
+def _before(run: Engine) -> Keep:
     """What stays of the file when a run goes on: all that it will not write again."""
-    step, loaded = run.state.iteration, run.progress.loaded
+    name = run.name or "engine"
+    step, loaded = run.progress.began, run.progress.loaded
 
     def keep(row: Mapping[str, Any]) -> bool:
+        if row["run"] != name:
+            return True
         if loaded and row["engine"] == name and row.get("on") == "run":
             return int(row["step"]) < step  # a checkpoint is saved ahead of a run's end
         return int(row["step"]) <= step

@@ -12,6 +12,7 @@ from ..handler import Handler, key_of
 from ..outermost import outermost
 from ..placement.ranks import is_first
 from ..priority import Priority
+from ..state import Status
 from .scalars import MEDIA_LOGGED, SCALARS_LOGGED
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class LogPoint:
 
     Attributes:
         engine: the engine's name.
+        run: the name of the outermost engine, within whose run that one runs; its own otherwise.
         on: ``"iteration"``, ``"epoch"``, or ``"run"`` for what was left at a run's end.
         step, epoch: iteration and epoch of the outermost engine that runs: an evaluator's
             numbers have a place in the trainer's run.
@@ -33,6 +35,7 @@ class LogPoint:
     """
 
     engine: str
+    run: str
     on: str
     step: int
     epoch: int
@@ -43,14 +46,16 @@ class Sink(Handler):
     """Base of what writes scalars somewhere.
 
     One may be attached to several engines: it is opened with the first of them that runs, and
-    closed when the last one is. A subclass has :meth:`begin`, :meth:`write` and :meth:`end`, and
-    for each kind of media that it has a place for a method ``write_image(engine, name, value,
-    step)``, ``write_histogram``, ``write_text``, ``write_figure`` or ``write_table``. Of several
-    processes the first alone writes.
+    closed with the outermost engine, so that an evaluator within a trainer's run opens it once. A
+    subclass has :meth:`begin`, :meth:`write` and :meth:`end`, :meth:`start_anew` if it keeps what
+    it writes from run to run, and for each kind of media that it has a place for a method
+    ``write_image(engine, name, value, step)``, ``write_histogram``, ``write_text``,
+    ``write_figure`` or ``write_table``. Of several processes the first alone writes.
 
     Args:
         names: shell patterns of the names of scalars and media that it takes.
-        every: which log points of iterations it takes: each n-th. It takes all of an epoch's.
+        every: which log points of iterations it takes: each n-th. It takes all of an epoch's, and
+            metrics that come between two log points.
 
     Example:
         >>> from footplate import Engine, Events
@@ -73,7 +78,8 @@ class Sink(Handler):
             raise ValueError(f"every= is a number of log points from 1, given {every!r}.")
         self.names = (names,) if isinstance(names, str) else tuple(names)
         self.every = every
-        self._open: list[int] = []  # the engines that run, by identity
+        self._until: int | None = None  # the engine with which it closes, by identity
+        self._run: str | None = None  # the engine whose runs it serves, by name
 
     def on_register(self, engine: Engine) -> None:
         """Hear scalars and media."""
@@ -83,29 +89,58 @@ class Sink(Handler):
 
     # ------------------------------------------------------------------ for subclasses
 
+    def start_anew(self, *, again: bool) -> None:
+        """Make room for a new run, ahead of :meth:`begin`.
+
+        It is called when the outermost engine starts anew, but not for another engine that runs
+        later with the same object, as a tester does behind a trainer: that adds to what is there.
+
+        Args:
+            again: whether this object has served a run of this engine before.
+        """
+
     def begin(self, engine: Engine) -> None:
-        """Open what is written to; the engine may be in the midst of a run that goes on."""
+        """Open what is written to; given is the outermost engine, whose run may go on."""
 
     def write(self, engine: Engine, point: LogPoint) -> None:
         """Write the scalars of a log point."""
 
     def end(self, engine: Engine, status: str) -> None:
-        """Close it; the status tells how the run ended, ``"completed"`` or ``"error"`` say."""
+        """Close it; the status tells how the run ended, ``"completed"`` or ``"error"`` say.
+
+        Given is the engine of :meth:`begin`.
+        """
 
     # ------------------------------------------------------------------ the run
 
     def opened(self, engine: Engine) -> None:
         """Open with the first engine that runs."""
-        if not self._open and is_first():
-            self.begin(engine)
-        self._open.append(id(engine))
+        run = outermost(engine)
+        if self._until is not None or run.state.status != Status.RUNNING:  # or it is being closed
+            return
+        if is_first():
+            self._begin(run)
+        self._until = id(run)
+        if not any(one is self for one in run.handlers.values()):
+            run.add_event_handler(Events.CLOSED, self._leave, priority=self.priority)
 
     def closed(self, engine: Engine) -> None:
-        """Close with the last engine."""
-        if id(engine) in self._open:
-            self._open.remove(id(engine))
-            if not self._open and is_first():
+        """Close with the outermost engine."""
+        if id(engine) == self._until:
+            self._until = None
+            if is_first():
                 self.end(engine, str(engine.state.reason))
+
+    def _begin(self, run: Engine) -> None:
+        name, known = _name_of(run), self._run
+        self._run = known or name
+        if run.progress.began == 0 and known in (None, name):
+            self.start_anew(again=known is not None)
+        self.begin(run)
+
+    def _leave(self, engine: Engine) -> None:
+        engine.remove_event_handler(self._leave, Events.CLOSED)
+        self.closed(engine)
 
     def takes(self, engine: Engine, name: str) -> bool:
         """Whether a scalar or picture of this name is for this sink."""
@@ -114,15 +149,20 @@ class Sink(Handler):
         return mine and engine.history.allowed(name, next(keys, key_of(self)))
 
     def _hear(self, engine: Engine, on: str, number: int, scalars: dict[str, float]) -> None:
-        if not self._open or (on == "iteration" and number % self.every) or not is_first():
+        if self._until is None or (on == "iteration" and number % self.every) or not is_first():
             return
         taken = {name: value for name, value in scalars.items() if self.takes(engine, name)}
         if taken:
-            state = outermost(engine).state
-            name = engine.name or "engine"
-            self.write(engine, LogPoint(name, on, state.iteration, state.epoch, taken))
+            run = outermost(engine)
+            at = run.state.iteration, run.state.epoch
+            self.write(engine, LogPoint(_name_of(engine), _name_of(run), on, *at, taken))
 
     def _show(self, engine: Engine, step: int, kind: str, name: str, value: Any) -> None:
         write = getattr(self, f"write_{kind}", None)
-        if self._open and write is not None and is_first() and self.takes(engine, name):
+        opened = self._until is not None and is_first()
+        if opened and write is not None and self.takes(engine, name):
             write(engine, name, value, step)
+
+
+def _name_of(engine: Engine) -> str:
+    return engine.name or "engine"

@@ -30,6 +30,7 @@ from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.early_stopping import EarlyStopping
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.sampler_seed import SamplerSeed
+from footplate.handlers.scalars import Scalars
 
 
 class Run:
@@ -633,6 +634,30 @@ def test_a_metric_that_no_evaluation_measures_is_an_error_when_all_have_run(tmp_
     run.checkpoint.metric = "val_scores"
     with pytest.raises(KeyError, match="Did you mean 'val_score'"):
         run.trainer.run(run.data, max_epochs=2)
+
+
+@pytest.mark.covers("G1")
+def test_a_metric_of_epochs_is_waited_for_until_the_first_has_ended(tmp_path):
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=2)))
+    model, every = torch.nn.Linear(1, 1), Events.ITERATION_COMPLETED(every=2)
+    saves = Checkpoint(
+        tmp_path, model, last=9, best=1, metric="loss_epoch", mode="min", when=When(every)
+    )
+    engine.attach(saves)
+    engine.run([1.0] * 5)
+    assert names(tmp_path) == ["00000002", "00000004", "00000005"]
+
+
+@pytest.mark.parametrize("when", [Events.EPOCH_COMPLETED, Events.ITERATION_COMPLETED(every=3)])
+def test_a_metric_that_is_not_there_when_an_epoch_has_ended_is_an_error(tmp_path, when):
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=2)))
+    model = torch.nn.Linear(1, 1)
+    engine.attach(Checkpoint(tmp_path, model, best=1, metric="los_epoch", mode="min", when=when))
+    with pytest.raises(KeyError, match="Did you mean 'loss_epoch'"):
+        engine.run([1.0] * 5, max_epochs=2)
+    assert engine.state.epoch == (1 if when == Events.EPOCH_COMPLETED else 2)
 
 
 class Noise(Dataset):

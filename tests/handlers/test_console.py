@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from footplate import Engine, Events
 from footplate.engine.step.training import training_step
+from footplate.engine.stream.media import show
 from footplate.handlers.console import Console
 from footplate.handlers.environment import Environment
 from footplate.handlers.evaluation import Evaluation
@@ -79,7 +80,10 @@ def test_a_run_that_did_not_end_well_is_told_of():
     out = printing(engine)
     with pytest.raises(ZeroDivisionError):
         engine.run([1, 0])
-    assert out.getvalue() == "train error at iteration 1\n"
+    assert out.getvalue().splitlines() == [
+        "train [1/1]  output 1.0000  output_epoch 1.0000",
+        "train error at iteration 1",
+    ]
 
 
 @pytest.mark.covers("F1")
@@ -94,6 +98,28 @@ def test_the_environment_is_printed_once(tmp_path):
     assert re.search(rf"  torch +{re.escape(torch.__version__)}\n", text)
     assert re.search(r"  task +digits\n", text)
     assert '"task": "digits"' in (tmp_path / "environment.json").read_text()
+
+
+@pytest.mark.covers("F10")
+def test_cells_of_a_table_stand_below_their_columns():
+    rows = [{"class": "cat", "recall": torch.tensor(0.5)}, {"class": "dogs", "n": 3}, {"n": 12}]
+    engine = Engine(lambda engine, batch: show(engine, "table", "classes", rows), name="train")
+    out = printing(engine)
+    engine.run([0])
+    assert out.getvalue().splitlines() == [
+        "classes:",
+        "  class  recall  n",
+        "  cat    0.5000",
+        "  dogs           3",
+        "                 12",
+    ]
+
+
+def test_an_empty_table_is_a_name():
+    engine = Engine(lambda engine, batch: show(engine, "table", "classes", []), name="train")
+    out = printing(engine)
+    engine.run([0])
+    assert out.getvalue() == "classes:\n"
 
 
 def test_lines_go_to_the_logger_and_a_file_too(tmp_path, caplog):

@@ -188,6 +188,38 @@ def test_all_metrics_are_announced_at_once():
 
 
 @pytest.mark.covers("E5")
+@pytest.mark.parametrize("again", ["in the same process", "in another"])
+def test_what_a_terminated_evaluation_did_not_measure_does_not_stand_from_before(again):
+    def made() -> Engine:
+        trainer, cut = Engine(lambda engine, batch: None, name="train"), averaging("cut")
+
+        def stop(engine: Engine) -> None:
+            if trainer.state.epoch == 2:
+                engine.terminate()
+
+        cut.on(Events.ITERATION_COMPLETED)(stop)
+        both = {"a": cut, "b": averaging()}
+        trainer.attach(Evaluation(both, {"a": [1.0, 2.0], "b": [3.0]}))
+        trainer.on(Events.STARTED)(lambda e: e.state.metrics.update(other=1.0))
+        trainer.on(Events.EPOCH_COMPLETED)(lambda e: seen.append(dict(e.state.metrics)))
+        trainer.on(Events.EPOCH_COMPLETED(once=1), priority="LOWEST")(lambda e: e.interrupt())
+        return trainer
+
+    seen: list[dict] = []
+    first = made()
+    first.run([0], max_epochs=3)
+    second = first
+    if again == "in another":
+        second = made()
+        second.load_state_dict(first.state_dict())
+        second.state.metrics.update(seen[0])
+    second.run([0])
+    whole = {"other": 1.0, "val_a_mean": 1.5, "val_b_mean": 3.0}
+    assert seen == [whole, {"other": 1.0, "val_b_mean": 3.0}, whole]
+    assert second.state.measured == {"val_a_mean": 3, "val_b_mean": 3}
+
+
+@pytest.mark.covers("E5")
 def test_before_training_too():
     trainer, seen = Engine(lambda engine, batch: None), []
     trainer.attach(Evaluation(evaluator(), [7], Events.STARTED | Events.EPOCH_COMPLETED))

@@ -31,7 +31,7 @@ def folders(tmp_path_factory):
     run(whole)
     run(killed, "--kill-at", "18", status=-signal.SIGKILL)
     between = {one.name: one.read_text() for one in killed.glob("scalars.*")}
-    for name, torn in (("scalars.csv", "train,iteration,2"), ("scalars.jsonl", '{"engine": "tr')):
+    for name, torn in (("scalars.csv", "train,train,iter"), ("scalars.jsonl", '{"engine": "tr')):
         with (killed / name).open("a") as file:
             file.write(torn)  # as a crash of the machine may leave it
     # the last iteration of all: what is written behind it comes again
@@ -64,7 +64,7 @@ def test_rows_are_those_of_a_run_that_nothing_befell(folders, name):
 @pytest.mark.covers("F4")
 def test_the_csv_got_wider_when_an_epochs_metrics_came(folders):
     header = (folders[1] / "scalars.csv").read_text().splitlines()[0]
-    assert header == "engine,on,step,epoch,wall_time,lr,loss,loss_epoch,val_mse"
+    assert header == "run,engine,on,step,epoch,wall_time,lr,loss,loss_epoch,val_mse"
 
 
 @pytest.mark.covers("F3")
@@ -97,4 +97,5 @@ def test_media_are_those_of_a_run_that_nothing_befell(folders):
 
 def test_lines_are_json_that_stands_alone(folders):
     for line in (folders[1] / "scalars.jsonl").read_text().splitlines():
-        assert list(json.loads(line))[:5] == ["engine", "on", "step", "epoch", "wall_time"]
+        head = ["run", "engine", "on", "step", "epoch", "wall_time"]
+        assert list(json.loads(line))[:6] == head

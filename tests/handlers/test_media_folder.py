@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -33,8 +34,8 @@ def shown(folder, kind, value):
     (line,) = index_of(folder)
     assert line.pop("wall_time") > 1e9
     file = line.pop("file")
-    expected = {"engine": "train", "kind": kind, "name": "a/b c", "step": 1, "epoch": 1}
-    assert line == expected
+    assert (line.pop("run"), line.pop("engine")) == ("train", "train")
+    assert line == {"kind": kind, "name": "a/b c", "step": 1, "epoch": 1}
     assert sorted(one.name for one in folder.iterdir()) == sorted([file, "media.jsonl"])
     assert file.startswith("a_b_c_00000001.")
     return folder / file
@@ -57,6 +58,36 @@ def test_figures_texts_histograms_and_tables(tmp_path):
     assert counted["not_finite"] == 1
     table = json.loads(shown(tmp_path / "r", "table", [{"a": 1, "b": "x"}]).read_text())
     assert table == {"columns": ["a", "b"], "rows": [[1, "x"]]}
+
+
+@pytest.mark.covers("F10")
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_what_is_no_number_makes_no_broken_json(tmp_path):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    rows = [{"a": math.nan, "b": torch.tensor(-math.inf)}, {"a": 0.5}]
+    text = shown(tmp_path / "r", "table", rows).read_text()
+    assert json.loads(text, parse_constant=refuse)["rows"] == [["NaN", "-Infinity"], [0.5, None]]
+    text = shown(tmp_path / "h", "histogram", [0.0, 1e300]).read_text()
+    assert json.loads(text, parse_constant=refuse)["squares"] == "Infinity"
+
+
+def test_an_engine_that_goes_on_leaves_what_anothers_run_showed(tmp_path):
+    shared = MediaFolder(tmp_path)
+    engines = [
+        Engine(lambda engine, batch: show(engine, "text", engine.name, batch), name=name)
+        for name in ("train", "test")
+    ]
+    for engine in engines:
+        engine.attach(shared)
+    trainer, tester = engines
+    trainer.run(["a", "b", "c"])
+    tester.on(Events.ITERATION_COMPLETED(once=1))(lambda engine: engine.interrupt())
+    tester.run(["d", "e"])
+    tester.run()
+    found = [(line["run"], (tmp_path / line["file"]).read_text()) for line in index_of(tmp_path)]
+    assert found == [("train", "a"), ("train", "b"), ("train", "c"), ("test", "d"), ("test", "e")]
 
 
 @pytest.mark.parametrize("name", ["../../up", "/root", "..", "a\\b", "ü/é"])

@@ -7,6 +7,7 @@ import io
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ignite.metrics import (
@@ -300,6 +301,51 @@ def test_an_epochs_single_value_is_a_number_and_an_iterations_stays_on_its_devic
     for usage, kind in (("epoch", float), ("running", torch.Tensor)):
         metrics = evaluator_with({"right": of_torch()}, usage=usage).run(BATCHES).metrics
         assert type(metrics["right"]) is kind
+
+
+@pytest.mark.covers("E2")
+def test_what_stands_in_mappings_are_numbers_too():
+    class Two(Right):
+        def compute_metrics(self, results: list) -> dict:
+            return {"float": np.float32(0.5), "deep": {"one": torch.tensor(2), "two": (1, 2)}}
+
+    group = MetricGroup({"mean": Average(lambda one: one[0].mean().item()), "by class": Recall()})
+    metrics = evaluator_with({"group": group, "two": Two()}).run(BATCHES).metrics
+    assert type(metrics["mean"]) is type(metrics["group"]["mean"]) is float
+    assert metrics["by class"].shape == (CLASSES,)
+    assert type(metrics["float"]) is float
+    assert metrics["deep"] == {"one": 2, "two": (1, 2)}
+    assert type(metrics["deep"]["one"]) is int
+
+
+@pytest.mark.covers("E1")
+def test_what_is_told_in_each_iteration_is_what_the_metric_made():
+    class Array(Right):
+        def compute_metrics(self, results: list) -> dict:
+            return {"array": np.ones(2), "number": np.float64(0.5), "tensor": torch.tensor(1.0)}
+
+    engine, told = evaluator_with({"array": Array()}, usage="batch"), []
+    engine.on(METRICS_COMPUTED)(lambda metrics, on: told.append((on, metrics)))
+    engine.run(BATCHES[:1])
+    ((on, metrics),) = told
+    assert on == "iteration"
+    assert [type(one) for one in metrics.values()] == [np.ndarray, np.float64, torch.Tensor]
+
+
+@pytest.mark.covers("E1")
+@pytest.mark.parametrize(("usage", "told"), [("epoch", ["epoch"]), ("running", ["iteration"] * 5)])
+def test_a_metric_that_takes_an_event_for_a_usage_has_one(usage, told):
+    rate = Frequency(output_transform=lambda output: len(output[1]))
+    engine, heard = evaluator_with({"rate": rate}, usage=usage), []
+    engine.on(METRICS_COMPUTED)(lambda metrics, on: heard.append((on, metrics["rate"] > 0)))
+    engine.run(BATCHES)
+    assert heard == [(on, True) for on in told]
+
+
+@pytest.mark.parametrize("usage", ["batch", "running_batch_wise", BatchFiltered(every=2)])
+def test_a_usage_that_such_a_metric_can_t_follow_is_refused(usage):
+    with pytest.raises(ValueError, match=r"'rate', a Frequency is .* 'epoch' or 'running', given"):
+        evaluator_with({"rate": Frequency()}, usage=usage)
 
 
 @pytest.mark.covers("E1")

@@ -131,6 +131,34 @@ def test_a_resumed_run_goes_on_without_doubles(sinks, tmp_path):
     assert status(second) == "FINISHED"
 
 
+@pytest.mark.covers("F4")
+def test_a_trainer_that_starts_anew_again_has_a_new_run(sinks):
+    sink = sinks()
+    trainer, tester = engine_with(sink), engine_with(sink, "test")
+    ids = []
+    for engine, loss in ((trainer, 1.0), (tester, 8.0), (trainer, 2.0)):
+        engine.run([loss])
+        ids.append(sink.run_id)
+    assert ids[0] == ids[1] != ids[2]
+    assert curve(sink, "train/loss") == [(1, 2.0)]
+    assert curve(sink, "test/loss") == []
+
+
+@pytest.mark.covers("F4")
+def test_within_an_evaluator_alone_a_resumed_run_goes_on_without_doubles(sinks):
+    saved, run_id = [], None
+    for resumed in (False, True):
+        trainer, sink = Engine(lambda e, b: None, name="train"), sinks()
+        trainer.attach(Evaluation(engine_with(sink, "val"), [7.0]))
+        trainer.on(Events.SAFE_POINT(once=2))(lambda e: saved.append(e.state_dict()))
+        if resumed:
+            sink.run_id = run_id
+            trainer.load_state_dict(saved[0])
+        trainer.run([0, 0], max_epochs=None if resumed else 3)
+        run_id = sink.run_id
+        assert curve(sink, "val/loss") == [(2, 7.0), (4, 7.0), (6, 7.0)]
+
+
 @pytest.mark.covers("F10")
 def test_media_are_artifacts(sinks, tmp_path):
     def step(engine, batch):
@@ -139,7 +167,7 @@ def test_media_are_artifacts(sinks, tmp_path):
         show(engine, "figure", "../curve", Figure((2, 1), 100))
         show(engine, "histogram", "weights", torch.tensor([0.0, 1.0, math.nan]))
         show(engine, "text", "said", "a word")
-        show(engine, "table", "scores", [{"a": 1, "b": "x"}])
+        show(engine, "table", "scores", [{"a": math.nan, "b": "x"}])
 
     sink = sinks()
     engine_with(sink, step=step).run([0])
@@ -151,7 +179,7 @@ def test_media_are_artifacts(sinks, tmp_path):
     assert sum(json.loads((folder / "weights" / "00000001.json").read_text())["counts"]) == 2
     assert (folder / "said" / "00000001.txt").read_text() == "a word"
     table = json.loads((folder / "scores" / "00000001.json").read_text())
-    assert table == {"columns": ["a", "b"], "data": [[1, "x"]]}
+    assert table == {"columns": ["a", "b"], "data": [["NaN", "x"]]}
 
 
 @pytest.mark.covers("F6")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
+import torch
 from rich.console import Console
 
 from footplate import Engine, Events
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.progress_bar import ProgressBar
+from footplate.handlers.scalars import Scalars
 
 
 def bars(terminal: bool) -> tuple[ProgressBar, io.StringIO]:
@@ -61,3 +63,40 @@ def test_a_resumed_run_shows_its_epoch_at_once():
     second.load_state_dict(first.state_dict())
     second.run(range(4))
     assert "train [2/2]" in out.getvalue()
+
+
+@pytest.mark.covers("F2")
+def test_a_run_by_iterations_has_one_bar_to_its_end():
+    bar, out = bars(terminal=True)
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(bar)
+    trainer.run(range(4), max_iters=10)
+    shown = out.getvalue()
+    assert "10/10" in shown
+    assert "train [" not in shown
+
+
+@pytest.mark.covers("F2")
+def test_a_plain_line_now_and_then_where_there_is_no_terminal():
+    out = io.StringIO()
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(Scalars())
+    trainer.on(Events.ITERATION_COMPLETED)(lambda e: e.log("shown", 0.5, bar=True, on="epoch"))
+    trainer.attach(ProgressBar(plain=1e-9, console=Console(file=out)))
+    trainer.run(range(2), max_epochs=2)
+    assert out.getvalue().splitlines() == [
+        "train [1/2] 1/2",
+        "train [1/2] 2/2",
+        "train [2/2] 1/2  shown 0.5000",
+        "train [2/2] 2/2  shown 0.5000",
+    ]
+
+
+@pytest.mark.covers("F2")
+def test_a_tensor_is_not_read_to_be_drawn():
+    bar, out = bars(terminal=True)
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.state.metrics["loss"] = torch.tensor(0.5)
+    trainer.attach(bar)
+    trainer.run(range(2))
+    assert "loss" not in out.getvalue()

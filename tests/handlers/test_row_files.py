@@ -49,7 +49,7 @@ def test_a_row_for_each_log_point(tmp_path, sink, file):
     engine = engine_with(sink(path), step=lambda e, b: e.log("seen", b, on="epoch") or {"loss": b})
     engine.run([4.0, 2.5], max_epochs=2)
     frame = frame_of(path)
-    columns = ["engine", "on", "step", "epoch", "wall_time", "loss", "seen"]
+    columns = ["run", "engine", "on", "step", "epoch", "wall_time", "loss", "seen"]
     assert list(frame.columns) == columns
     assert list(frame["on"]) == ["iteration", "iteration", "epoch"] * 2
     assert list(frame["step"]) == [1, 2, 2, 3, 4, 4]
@@ -88,7 +88,7 @@ def test_what_is_no_number_is_read_as_such(tmp_path, sink, file):
 
 
 @each_kind
-@pytest.mark.parametrize("name", ["engine", "on", "step", "epoch", "wall_time"])
+@pytest.mark.parametrize("name", ["run", "engine", "on", "step", "epoch", "wall_time"])
 def test_a_scalar_named_as_a_column_is_refused(tmp_path, sink, file, name):
     engine = engine_with(sink(tmp_path / file), step=lambda e, b: {name: b})
     with pytest.raises(ValueError, match=f"a scalar is named '{name}'.*give it another name"):
@@ -100,7 +100,7 @@ def test_names_with_commas_and_quotes_are_columns_like_others(tmp_path):
     engine = engine_with(CSV(tmp_path / "run.csv"), step=lambda e, b: dict.fromkeys(names, b))
     engine.run([1.0, 2.0])
     frame = frame_of(tmp_path / "run.csv")
-    assert list(frame.columns)[5:] == names
+    assert list(frame.columns)[6:] == names
     assert [list(frame[name]) for name in names] == [[1.0, 2.0]] * 3
 
 
@@ -161,6 +161,18 @@ def test_a_nested_evaluator_writes_to_the_same_file(tmp_path, sink, file):
     found = [row[0] for row in rows_of(tmp_path / file) if not math.isnan(row[2])]
     assert found == ["train", "val", "train", "val"]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@each_kind
+@pytest.mark.covers("F4")
+def test_a_sink_of_a_nested_evaluator_alone_starts_anew_with_the_trainer(tmp_path, sink, file):
+    for epochs in (3, 2):
+        trainer = Engine(lambda e, b: None, name="train")
+        trainer.attach(Evaluation(engine_with(sink(tmp_path / file), name="val"), [7.0]))
+        trainer.run([0, 0], max_epochs=epochs)
+    assert [step for _, step, _ in rows_of(tmp_path / file)] == [2, 4]
+    assert [step for _, step, _ in rows_of(tmp_path / file.replace(".", ".1."))] == [2, 4, 6]
+    assert set(frame_of(tmp_path / file)["run"]) == {"train"}
 
 
 # ------------------------------------------------------------------ runs that go on
@@ -230,8 +242,42 @@ def test_what_an_error_has_repeated_is_there_once(tmp_path, sink, file, event):
     ]  # fmt: skip
 
 
+@each_kind
 @pytest.mark.covers("F4")
-@pytest.mark.parametrize("torn", ["train,iteration,3", "train,iteration,3,1,1.0,4.0", '"tra', "\0"])
+def test_an_engine_that_goes_on_leaves_the_rows_of_anothers_run(tmp_path, sink, file):
+    shared = sink(tmp_path / file)
+    trainer, evaluator = engine_with(shared), engine_with(shared, name="val")
+    trainer.attach(Evaluation(evaluator, [7.0]))
+    trainer.run([1.0] * 4)
+    tester = engine_with(shared, name="test")
+    tester.on(Events.ITERATION_COMPLETED(once=2))(lambda engine: engine.interrupt())
+    tester.run([8.0] * 3)
+    tester.run()
+    frame = frame_of(tmp_path / file)
+    found = list(zip(frame["run"], frame["engine"], frame["step"], strict=True))
+    assert found == [
+        *(("train", "train", step) for step in (1, 2, 3, 4)), ("train", "val", 4),
+        ("train", "train", 4), *(("test", "test", step) for step in (1, 2, 3)),
+    ]  # fmt: skip
+
+
+@each_kind
+@pytest.mark.covers("F4")
+def test_a_sink_of_a_nested_evaluator_alone_goes_on_with_the_trainer(tmp_path, sink, file):
+    saved = []
+    for resumed in (False, True):
+        trainer = Engine(lambda e, b: None, name="train")
+        trainer.attach(Evaluation(engine_with(sink(tmp_path / file), name="val"), [7.0]))
+        trainer.on(Events.SAFE_POINT(once=2))(lambda e: saved.append(e.state_dict()))
+        if resumed:
+            trainer.load_state_dict(saved[0])
+        trainer.run([0, 0], max_epochs=None if resumed else 3)
+        assert [step for _, step, _ in rows_of(tmp_path / file)] == [2, 4, 6]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.covers("F4")
+@pytest.mark.parametrize("torn", ["train,train,i", "train,train,iteration,3,1,1.0,4", '"tra', "\0"])
 def test_the_half_of_a_row_is_dropped(tmp_path, torn):
     path = tmp_path / "run.csv"
     first, saved = engine_with(CSV(path)), []
@@ -264,7 +310,7 @@ def test_a_file_of_another_kind_is_not_gone_on_with(tmp_path):
     path.write_text("epoch,loss\n1,2\n")
     engine = engine_with(CSV(path))
     engine.load_state_dict({"epoch_length": 4, "iteration": 2, "max_epochs": 1}, strict=False)
-    with pytest.raises(ValueError, match=r"begins with 'epoch,loss' in place of 'engine,on,step"):
+    with pytest.raises(ValueError, match=r"begins with 'epoch,loss' in place of 'run,engine,on"):
         engine.run([1.0] * 4)
     assert path.read_text() == "epoch,loss\n1,2\n"
 

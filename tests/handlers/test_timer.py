@@ -82,7 +82,7 @@ def test_it_measures_iterations_and_the_wait_for_data():
         assert gauges["data_time"] == pytest.approx(0.004)
         assert gauges["samples/s"] == pytest.approx(8 / gauges["time"])
         assert gauges["memory"] > 10
-    assert told[-1]["eta"] == 0
+    assert told[-1]["eta"] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.covers("F7")
@@ -131,8 +131,9 @@ def test_an_evaluation_is_no_part_of_an_iteration_but_of_what_is_left():
     engine.attach(Evaluation(evaluator, [0, 1]))
     engine.run(range(5), max_epochs=4)
     assert [gauges["time"] for gauges in told] == pytest.approx([0.004] * 4)
-    # of 15 iterations and the two evaluations among them, for the 5 to come
-    assert told[2]["eta"] >= 5 * (0.004 + 0.2 / 15)
+    # at the first nothing is known of evaluations; at the last the last is still to come
+    left = [15 * 0.004, 10 * 0.004 + 3 * 0.1, 5 * 0.004 + 2 * 0.1, 0.1]
+    assert [gauges["eta"] for gauges in told] == pytest.approx(left)
 
 
 def test_an_evaluation_in_an_epoch_is_none_either():
@@ -141,7 +142,31 @@ def test_an_evaluation_in_an_epoch_is_none_either():
     engine.attach(Evaluation(evaluator, [0, 1], Events.ITERATION_COMPLETED(every=5)))
     engine.run(range(20))
     assert [gauges["time"] for gauges in told] == pytest.approx([0.004] * 4)
-    assert told[0]["eta"] >= 15 * (0.004 + 0.1 / 5)
+    left = [15 * (0.004 + 0.1 / 5), 10 * (0.004 + 0.1 / 5), 5 * (0.004 + 0.1 / 5), 0]
+    assert [gauges["eta"] for gauges in told] == pytest.approx(left)
+
+
+@pytest.mark.covers("F7")
+@pytest.mark.parametrize(("limits", "ends"), [({"max_epochs": 4}, 4), ({"max_iters": 18}, 3)])
+def test_at_the_end_of_an_epoch_its_evaluation_is_over(limits, ends):
+    engine = Engine(sleeper(0.004), name="train")
+    timer, told = engine.attach(Timer()), []
+    engine.attach(Evaluation(Engine(sleeper(0.1), name="val"), [0]))
+    when = Events.EPOCH_COMPLETED
+    engine.add_event_handler(when, lambda e: told.append(timer.gauges(e)), priority="BELOW_NORMAL")
+    engine.run(range(5), **limits)
+    iterations = limits.get("max_iters", 20)
+    left = [(iterations - 5 * n) * 0.004 + (ends - n) * 0.1 for n in range(1, ends + 1)]
+    assert [gauges["eta"] for gauges in told] == pytest.approx(left)
+
+
+def test_an_evaluation_of_some_epochs_is_counted_by_its_share():
+    engine, _, told = timed(sleeper(0.004))
+    engine.attach(
+        Evaluation(Engine(sleeper(0.1), name="val"), [0], Events.EPOCH_COMPLETED(every=2))
+    )
+    engine.run(range(5), max_epochs=6)
+    assert told[4]["eta"] == pytest.approx(5 * 0.004 + 2 * 0.05)
 
 
 def test_what_else_handlers_do_is_part_of_an_iteration():
@@ -168,7 +193,8 @@ def test_the_time_left_is_that_of_the_iterations_left(limits, left):
     times = [gauges["time"] for gauges in told]
     recent = [sum(times[:n]) / n for n in range(1, len(told) + 1)]
     etas = [gauges["eta"] for gauges in told]
-    assert [eta / one for eta, one in zip(etas, recent, strict=True)] == pytest.approx(left)
+    found = [eta / one for eta, one in zip(etas, recent, strict=True)]
+    assert found == pytest.approx(left, abs=1e-6)
 
 
 def test_of_a_run_without_a_known_end_no_time_is_left():

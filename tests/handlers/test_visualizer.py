@@ -11,13 +11,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from footplate import Engine, Events
 from footplate.engine.data.prediction_grid import prediction_grid
+from footplate.engine.errors import HandlerError
 from footplate.engine.step.evaluation import evaluation_step
 from footplate.engine.stream.journal import Journal
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.media_folder import MediaFolder
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.tensorboard import TensorBoard
-from footplate.handlers.visualizer import Visualizer
+from footplate.handlers.visualizer import Visualizer, from_pairs
 
 LABELS = torch.arange(12) % 3
 IMAGES = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -140,3 +141,78 @@ def test_two_may_look_at_one_evaluation_in_ways_of_their_own():
 def test_a_number_of_samples_that_is_none_is_refused(samples):
     with pytest.raises(ValueError, match="samples"):
         Visualizer(samples=samples)
+
+
+def test_a_batch_adds_no_more_to_what_is_held_than_is_shown(monkeypatch):
+    joined, cat = [], torch.cat
+
+    def counted(tensors):
+        joined.append(sum(len(one) for one in tensors))
+        return cat(tensors)
+
+    evaluator = evaluator_of(Parrot((7, 11)))
+    evaluator.attach(Visualizer(samples=2))
+    seen = media(evaluator)
+    monkeypatch.setattr("footplate.handlers.visualizer.torch.cat", counted)
+    evaluator.run(loader())
+    monkeypatch.undo()
+    assert joined == [4] * 6
+    assert np.array_equal(seen[0][2], expected([7, 11], (7, 11)))
+
+
+def test_detached_it_looks_at_the_evaluator_no_longer():
+    trainer = Engine(lambda engine, batch: None, name="train")
+    evaluator = evaluator_of(Parrot())
+    trainer.attach(Evaluation(evaluator, loader()))
+    looked = []
+
+    def read(batch, output):
+        looked.append(len(batch[0]))
+        return from_pairs(batch, output)
+
+    visualizer = trainer.attach(Visualizer(evaluator, read=read))
+    seen = media(trainer)
+    trainer.detach(visualizer)
+    trainer.run([0])
+    assert (looked, seen) == ([], [])
+    trainer.attach(visualizer)
+    trainer.run([0])
+    assert (looked, len(seen)) == ([5, 5, 2], 1)
+
+
+def test_one_is_for_one_engine():
+    visualizer = Visualizer(evaluator_of(Parrot()))
+    trainer = Engine(lambda engine, batch: None)
+    trainer.attach(visualizer)
+    with pytest.raises(HandlerError, match="make another one"):
+        Engine(lambda engine, batch: None).attach(visualizer)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ((torch.rand(2, 8, 8), torch.zeros(2), torch.zeros(2)), r"\(N, C, H, W\).*\(2, 8, 8\)"),
+        ((torch.rand(2, 4, 8, 8), torch.zeros(2), torch.zeros(2)), r"C of 1 or 3, given \(2, 4"),
+        ((torch.rand(2, 1, 8, 8), torch.zeros(3), torch.zeros(2)), r"predictions .* given \(3,\)"),
+        ((torch.rand(2, 1, 8, 8), torch.zeros(2), torch.zeros(2, 5)), r"labels .* given \(2, 5\)"),
+    ],
+)
+def test_what_can_t_be_shown_is_refused_in_its_batch(samples, message):
+    evaluator = Engine(lambda engine, batch: None, name="val")
+    evaluator.attach(Visualizer(read=lambda batch, output: samples))
+    with pytest.raises(ValueError, match=message):
+        evaluator.run([0, 1])
+    assert evaluator.state.batch == 0
+    with pytest.raises(ValueError, match=message):
+        prediction_grid(*samples)
+
+
+def test_images_of_several_sizes_are_refused():
+    evaluator = Engine(lambda engine, batch: None, name="val")
+    evaluator.attach(
+        Visualizer(
+            read=lambda size, output: (torch.rand(2, 1, size, 8), torch.zeros(2), torch.zeros(2))
+        )
+    )
+    with pytest.raises(ValueError, match=r"given \(C, H, W\) of \(1, 9, 8\) behind \(1, 8, 8\)"):
+        evaluator.run([8, 9])

@@ -176,6 +176,29 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
 
 
 @pytest.mark.covers("F4")
+def test_a_trainer_that_starts_anew_again_has_a_new_run(tmp_path):
+    sink = sink_in(tmp_path)
+    trainer, tester = engine_with(sink), engine_with(sink, "test")
+    ids = []
+    for engine, loss in ((trainer, 1.0), (tester, 8.0), (trainer, 2.0)):
+        engine.run([loss])
+        ids.append(sink.run_id)
+    assert ids[0] == ids[1] != ids[2]
+    runs = written(tmp_path)
+    assert [run.run.run_id for run in runs] == ids
+    assert runs[2].curve("train/loss", "_step") == [(0, 2.0)]
+
+
+@pytest.mark.covers("F4")
+def test_within_an_evaluator_alone_it_is_opened_once_in_a_run(tmp_path):
+    trainer = Engine(lambda e, b: None, name="train")
+    trainer.attach(Evaluation(engine_with(sink_in(tmp_path), "val"), [7.0]))
+    trainer.run([0], max_epochs=3)
+    (run,) = written(tmp_path)
+    assert run.curve("val/loss", "val/step") == [(1, 7.0), (2, 7.0), (3, 7.0)]
+
+
+@pytest.mark.covers("F4")
 def test_rows_that_are_there_are_left_out(tmp_path, capsys):
     sink = sink_in(tmp_path, silent=False)
     engine = engine_with(sink)
@@ -236,7 +259,12 @@ def test_a_missing_package_is_told_with_its_install_command(monkeypatch):
         WandB("digits")
 
 
-def test_a_scalar_named_as_the_axis_is_refused(tmp_path):
-    engine = engine_with(sink_in(tmp_path), step=lambda e, b: {"step": b})
-    with pytest.raises(ValueError, match="a scalar is named 'step', as the axis train/step is"):
+@pytest.mark.parametrize("name", ["step", "epoch"])
+@pytest.mark.parametrize("of", ["scalar", "text"])
+def test_what_is_named_as_the_axis_or_the_epoch_is_refused(tmp_path, name, of):
+    def step(engine, batch):
+        return {name: batch} if of == "scalar" else show(engine, "text", name, "x")
+
+    engine = engine_with(sink_in(tmp_path), step=step)
+    with pytest.raises(ValueError, match=f"named '{name}', but train/{name} goes with each row"):
         engine.run([1.0])

@@ -170,6 +170,71 @@ def test_one_object_serves_nested_engines_and_one_that_runs_later():
     ]  # fmt: skip
 
 
+@pytest.mark.covers("F4")
+def test_within_an_evaluator_alone_it_is_open_until_the_trainer_is_closed():
+    notes = Notes()
+    trainer = Engine(lambda e, b: None, name="train")
+    trainer.attach(Evaluation(engine_with(notes, name="val"), [8.0]))
+    trainer.on(Events.EPOCH_COMPLETED(once=2))(lambda e: e.terminate())
+    trainer.run([0], max_epochs=3)
+    row = {"loss": 8.0}
+    assert notes.told == [
+        ("begin", "train"), ("val", "iteration", 1, row), ("val", "iteration", 2, row),
+        ("end", "terminated"),
+    ]  # fmt: skip
+    trainer.run([0])  # it goes on
+    assert notes.told[4:] == [
+        ("begin", "train"), ("val", "iteration", 3, row), ("end", "completed"),
+    ]  # fmt: skip
+
+
+@pytest.mark.covers("F4")
+def test_what_runs_behind_the_end_opens_nothing():
+    notes, alone = Notes(), Notes()
+    trainer, evaluator = engine_with(notes), engine_with(notes, alone, name="val")
+    trainer.on(Events.CLOSED, priority="LOWEST")(lambda: evaluator.run([8.0]))
+    for _ in range(2):
+        trainer.run([1.0])
+    row = ("train", "iteration", 1, {"loss": 1.0})
+    assert notes.told == [("begin", "train"), row, ("end", "completed")] * 2
+    assert alone.told == []
+    evaluator.run([8.0])
+    assert len(alone.rows) == 1
+
+
+@pytest.mark.covers("F4")
+def test_it_is_told_which_runs_start_anew():
+    told = []
+
+    class Anew(Notes):
+        def start_anew(self, *, again):
+            told.append(("anew", again))
+
+        def begin(self, engine):
+            told.append(engine.name)
+
+    notes = Anew()
+    trainer, tester = engine_with(notes), engine_with(notes, name="test")
+    trainer.on(Events.ITERATION_COMPLETED(once=1))(lambda e: e.interrupt())
+    trainer.run([1.0, 2.0])
+    trainer.run()
+    tester.run([1.0])
+    trainer.run([1.0])
+    assert told == [("anew", False), "train", "train", "test", ("anew", True), "train"]
+
+
+@pytest.mark.covers("F6")
+def test_metrics_between_log_points_are_for_all_whatever_the_interval():
+    notes = Notes(every=2)
+    trainer = engine_with(notes, every=2)
+    evaluator = Engine(lambda e, b: b, name="val")
+    evaluator.on(Events.COMPLETED)(lambda e: e.state.metrics.update(top=e.state.output))
+    trainer.attach(Evaluation(evaluator, [5.0], Events.ITERATION_COMPLETED(every=3)))
+    trainer.run([1.0] * 5)
+    found = [(row[2], sorted(row[3])) for row in notes.rows if row[1] == "iteration"]
+    assert found == [(3, ["val_top"]), (4, ["loss"])]
+
+
 # ------------------------------------------------------------------ media
 
 
