@@ -109,8 +109,8 @@ class ProgressBar(Handler):
         if self._progress is None or task is None:
             return
         done, total = _extent(engine, engine.progress.epoch_iteration)
-        done %= total or 1
-        self._progress.update(task, total=total, completed=done, description=_title(engine))
+        completed = done % (total or 1)
+        self._progress.update(task, total=total, completed=completed, description=_title(engine))
 
     def closed(self, engine: Engine) -> None:
         """Take the line away, and end the drawing with the outermost engine."""

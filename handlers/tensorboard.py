@@ -17,7 +17,6 @@ from ..engine.engine import Engine
 from ..engine.flattened import flattened
 from ..engine.hyper_parameters import hyper_parameters as plain
 from ..engine.optional import required
-from ..engine.outermost import outermost
 from ..engine.step.model_graph import draw_graph
 from ..engine.stream.sink import LogPoint, Sink
 
@@ -82,7 +81,7 @@ class TensorBoard(Sink):
 
     def begin(self, engine: Engine) -> None:
         """Open a file of its own for this call."""
-        done = outermost(engine).state.iteration
+        done = engine.progress.began
         self.client = SummaryWriter(
             str(self.folder),
             purge_step=done + 1 if done else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import pytest
@@ -78,3 +79,29 @@ def test_a_folder_that_can_not_be_made_is_told_before_the_run(tmp_path):
     with pytest.raises(OSError, match="file"):
         engine.run([0])
     assert steps == []
+
+
+@pytest.mark.covers("F9")
+def test_a_page_that_can_not_be_put_anywhere_is_told_before_the_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    steps = []
+    engine = Engine(lambda engine, batch: steps.append(batch))
+    engine.attach(Report(tmp_path, output=tmp_path / "file" / "page.html"))
+    with pytest.raises(OSError, match="file"):
+        engine.run([0])
+    engine = Engine(lambda engine, batch: steps.append(batch))
+    engine.attach(Report(tmp_path, output=tmp_path))
+    with pytest.raises(IsADirectoryError, match="output="):
+        engine.run([0])
+    assert steps == []
+
+
+@pytest.mark.covers("F9")
+def test_a_page_that_can_not_be_written_leaves_the_run_its_result(tmp_path, caplog):
+    output = tmp_path / "pages" / "page.html"
+    engine = made(tmp_path, Report(tmp_path, output=output))
+    engine.on(Events.COMPLETED)(lambda: output.mkdir())
+    with caplog.at_level(logging.WARNING, "footplate.report"):
+        state = engine.run([1, 2])
+    assert state.iteration == 2
+    assert "page.html" in caplog.text

@@ -25,6 +25,10 @@ def phases(folder) -> list[tuple[str, int]]:
     return [(one["what"], one["epoch"]) for one in Journal.read(folder / "phases.jsonl")]
 
 
+def tables(folder) -> list[dict]:
+    return json.loads((folder / "tables.json").read_text())["tables"]
+
+
 def noted(engine: Engine, **metrics) -> None:
     engine.register_events(METRICS_COMPUTED)
     engine.on(Events.EPOCH_COMPLETED)(
@@ -105,8 +109,7 @@ def test_a_run_that_is_resumed_leaves_nothing_twice(tmp_path):
     engine.load_state_dict(saved[0])
     engine.run([0])
     assert phases(tmp_path) == [("train", 1), ("train", 2), ("train", 3), ("train", 4)]
-    tables = Journal.read(tmp_path / "tables.jsonl")
-    assert [one["step"] for one in tables] == [1, 2, 3, 4]
+    assert [one["step"] for one in tables(tmp_path)] == [4]
     assert [one["iteration"] for one in told(tmp_path)["sessions"]] == [0, 2]
 
 
@@ -133,6 +136,37 @@ def test_a_tester_that_runs_later_adds_its_results(tmp_path):
     assert found["results"]["test"] == {"accuracy": 0.5}
     assert [one["engine"] for one in found["sessions"]] == ["train", "test"]
     assert phases(tmp_path) == [("train", 1), ("test", 1)]
+
+
+@pytest.mark.covers("F9")
+def test_a_tester_of_another_process_adds_its_results(tmp_path):
+    for name in ("train", "test"):
+        engine = Engine(lambda engine, batch: None, name=name)
+        engine.attach(RunRecord(tmp_path, config={"lr": 0.1} if name == "train" else None))
+        engine.run([0, 1, 2] if name == "train" else [0])
+    found = told(tmp_path)
+    assert (found["engine"], found["iteration"], found["config"]) == ("train", 3, {"lr": 0.1})
+    assert [one["engine"] for one in found["sessions"]] == ["train", "test"]
+    assert phases(tmp_path) == [("train", 1), ("test", 1)]
+    assert not list(tmp_path.glob("*.1.*"))
+
+
+@pytest.mark.covers("F9")
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_record_is_about_the_training_also_where_an_evaluation_came_first(tmp_path, nested):
+    record = RunRecord(tmp_path)
+    trainer, val = (Engine(lambda engine, batch: None, name=name) for name in ("train", "val"))
+    trainer.attach(record)
+    val.attach(record)
+    if nested:
+        trainer.attach(Evaluation(val, [0, 1, 2]))
+    val.run([0, 1, 2])
+    assert told(tmp_path)["engine"] == "val"
+    trainer.run([0], max_epochs=2)
+    val.run([0, 1, 2])
+    found = told(tmp_path)
+    assert (found["engine"], found["epoch"], found["max_epochs"]) == ("train", 2, 2)
+    assert [one["engine"] for one in found["sessions"]] == ["val", "train", "val"]
 
 
 # ---------------------------------------------------------------------- phases
@@ -214,12 +248,38 @@ def test_matrices_and_vectors_are_noted_and_single_numbers_are_not(tmp_path):
     )
     engine.attach(RunRecord(tmp_path))
     engine.run([0])
-    tables = {one["name"]: one["value"] for one in Journal.read(tmp_path / "tables.jsonl")}
-    assert tables == {
+    assert {one["name"]: one.get("value") for one in tables(tmp_path)} == {
         "confusion": [[3, 1], [0, 4]],
         "recall": [0.75, 1.0],
         "listed": [1, 2.5],
+        "huge": None,
     }
+    assert [one["shape"] for one in tables(tmp_path) if one["name"] == "huge"] == [[2, 1001]]
+
+
+@pytest.mark.covers("F9")
+def test_the_last_tables_alone_are_kept_and_none_twice(tmp_path):
+    record = RunRecord(tmp_path)
+    val, trainer = (Engine(lambda engine, batch: None, name=name) for name in ("val", "train"))
+    noted(val, confusion=torch.eye(3))
+    own = trainer.on(Events.ITERATION_COMPLETED(every=1))
+    own(lambda: other.run([0]))  # nobody hands its tables on
+    other = Engine(lambda engine, batch: None, name="other")
+    noted(other, confusion=torch.ones(2, 2))
+    evaluation = Evaluation(val, {"a": [0], "b": [1]})
+    val.on(Events.EPOCH_COMPLETED)(
+        lambda e: e.state.metrics.update(confusion=torch.eye(3) * (1 + e.state.batch))
+    )
+    trainer.attach(evaluation)
+    for engine in (trainer, val, other):
+        engine.attach(record)
+    trainer.run([0, 1], max_epochs=5)
+    found = [(one["engine"], one["name"], one["epoch"]) for one in tables(tmp_path)]
+    assert sorted(found) == [
+        ("other", "confusion", 5),
+        ("train", "val_a_confusion", 5),
+        ("train", "val_b_confusion", 5),
+    ]
 
 
 def sampled(tmp_path, batches, step=lambda engine, batch: batch[1:], **options) -> dict | None:
@@ -279,6 +339,37 @@ def test_numbers_are_sampled_as_pairs(tmp_path):
 )
 def test_outputs_that_are_no_such_pair_are_let_pass(tmp_path, output):
     assert sampled(tmp_path, [0], lambda engine, batch: output) is None
+
+
+@pytest.mark.covers("F9")
+def test_samples_of_a_training_are_those_of_its_last_epoch(tmp_path):
+    def step(engine, batch):
+        right = engine.state.epoch == 3
+        return torch.eye(2), torch.tensor([0, 1] if right else [1, 0])
+
+    engine = Engine(step, name="train")
+    engine.attach(RunRecord(tmp_path))
+    engine.run([0, 1], max_epochs=3)
+    found = json.loads((tmp_path / "predictions.json").read_text())["train"]
+    assert (found["epoch"], found["looked_at"], found["mistakes"]) == (3, 4, 0)
+
+
+def test_samples_of_each_of_several_data_are_kept(tmp_path):
+    record = RunRecord(tmp_path)
+    val = Engine(lambda engine, batch: (torch.eye(batch), torch.arange(batch)), name="val")
+    trainer = Engine(lambda engine, batch: None, name="train")
+    trainer.attach(Evaluation(val, {"a": [2], "b": [3]}))
+    trainer.attach(record)
+    val.attach(record)
+    trainer.run([0], max_epochs=2)
+    found = json.loads((tmp_path / "predictions.json").read_text())
+    kept = {name: (one["looked_at"], one["epoch"]) for name, one in found.items()}
+    assert kept == {"val": (2, 2), "val 2": (3, 2)}
+
+
+def test_outputs_of_changing_shape_do_not_fail_a_run(tmp_path):
+    found = sampled(tmp_path, [3, 4], lambda e, n: (torch.randn(4, n), torch.zeros(4).long()))
+    assert found["looked_at"] == 4
 
 
 def test_no_samples_are_taken_where_none_are_wanted(tmp_path):

@@ -336,6 +336,72 @@ def test_a_table_that_an_evaluation_handed_on_is_shown_once(tmp_path):
     assert read(tmp_path).headings == ["Classes", "val_confusion", "test confusion"]
 
 
+def matrix(folder: Path, value, **more) -> Path:
+    logged(record(folder, **more), [])
+    table = {"engine": "train", "name": "cm", "epoch": 1, "step": 1, "value": value}
+    (folder / "tables.json").write_text(json.dumps({"tables": [table]}))
+    return folder
+
+
+@pytest.mark.covers("F9")
+@pytest.mark.parametrize("size", [3, 40])
+def test_a_matrix_with_values_that_are_no_numbers_is_drawn(tmp_path, size):
+    value = [[0.5] * size for _ in range(size)]
+    value[1] = [math.nan] * size
+    value[2][0] = math.inf
+    found = read(matrix(tmp_path, value))
+    assert "cm" in found.headings
+    assert "could not be" not in found.text
+
+
+def test_a_matrix_of_shares_is_not_taken_for_counts(tmp_path):
+    shares = read(matrix(tmp_path, [[0.9, 0.1], [0.5, 0.5]])).text
+    assert "normalised" in shares
+    assert not [words for words in ("taken for", "recall", "right") if words in shares]
+    counts = read(matrix(tmp_path, [[9.0, 1.0], [5.0, 5.0]])).text
+    assert "normalised" not in counts
+    assert "taken for" in counts
+    other = read(matrix(tmp_path, [[1.5, -2.0], [0.5, 0.25]])).text
+    assert "cm" in other
+    assert "normalised" not in other
+
+
+def test_a_table_that_is_too_large_is_told(tmp_path):
+    logged(record(tmp_path), [])
+    table = {"engine": "train", "name": "cm", "epoch": 1, "step": 1, "shape": [3000, 3000]}
+    (tmp_path / "tables.json").write_text(json.dumps({"tables": [table]}))
+    assert "cm, of 3,000 by 3,000 values, is too large" in read(tmp_path).text
+
+
+@pytest.mark.covers("F9")
+def test_a_section_that_can_not_be_drawn_spoils_no_other(tmp_path, caplog):
+    logged(tmp_path, [{"step": step, "loss": 1.0 / step} for step in range(1, 5)])
+    told = {"kind": "classes", "epoch": 1, "looked_at": 4, "samples": 3}
+    (tmp_path / "predictions.json").write_text(json.dumps({"val": told}))
+    spans = [{"what": "x", "began": 1e9, "seconds": 10**400, "epoch": 1}]
+    (tmp_path / "phases.jsonl").write_text("".join(json.dumps(one) + "\n" for one in spans))
+    found = read(tmp_path)
+    assert "loss" in found.headings
+    assert "Predictions could not be drawn" in found.text
+    assert "Predictions could not be drawn" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"sessions": [{"began": math.nan, "ended": math.inf}]},
+        {"sessions": [{"began": 1e308, "ended": 1e309, "process": 10**400}]},
+        {"sessions": [{"began": 10**400}]},
+        {"name": "\ud800", "max_epochs": math.nan, "epoch": "x"},
+        {"epoch": {}, "iteration": [], "results": {"x": {"y": math.inf}}},
+    ],
+)
+def test_a_record_of_odd_values_has_a_page(tmp_path, broken):
+    logged(tmp_path, [{"step": step, "loss": 1.0 / step} for step in range(1, 5)])
+    record(tmp_path, **broken)
+    assert "loss" in Read(write_report(tmp_path).read_text()).headings
+
+
 # ---------------------------------------------------------------------- how a run stands
 
 
