@@ -79,7 +79,9 @@ def samples_in(batch: Any) -> int:
         >>> samples_in([(x[0], 1), (x[1], 0)])
         2
     """
-    return _samples(batch) or 1
+    first = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+    shape = getattr(first, "shape", None)  # most are so, and told sooner
+    return shape[0] if shape else _samples(batch) or 1
 
 
 def _samples(batch: Any) -> int | None:

@@ -30,6 +30,7 @@ __all__ = ["RunRecord"]
 _PACKAGES = ("footplate", "torch", "pytorch-ignite", "numpy")
 _BRIEF = 0.002  # seconds; what is over sooner is no phase
 _LARGEST = 1000  # classes of a matrix
+_FILES = ("run.json", "phases.jsonl", "tables.json", "tables.jsonl", "predictions.json")
 _BEFORE_EVALUATION, _BEHIND_EVALUATION = Priority.ABOVE_NORMAL - 1, Priority.ABOVE_NORMAL + 1
 
 
@@ -41,16 +42,18 @@ class RunRecord(Handler):
     - ``run.json``: name, event plan, configuration, versions, and of each session, a run from its
       begin or from where it went on, when it began and how it ended;
     - ``phases.jsonl``: how long each epoch, each evaluation and each wait for a checkpoint took;
-    - ``tables.jsonl``: metrics that are matrices or vectors, as a confusion matrix of
-      pytorch-ignite, each time that they are computed;
+    - ``tables.json``: the last metrics that are matrices or vectors, as a confusion matrix of
+      pytorch-ignite;
     - ``predictions.json``: samples of what was predicted last.
 
     It is attached to the trainer, and to evaluators and testers besides: of these it notes each
     run, and a sample of their predictions where their output is a pair ``(y_pred, y)``. That is
     held on its device until the pass is over.
 
-    A run that goes on adds to the files, and drops what it will write again. One that starts anew
-    sets them aside. Of several processes the first alone writes.
+    A run that goes on adds to the files, and drops what it will write again; so does one of an
+    engine of another name, as a tester's. One that starts anew sets them aside. The record is
+    about the engine that others run within, or that runs the most epochs and iterations. Of
+    several processes the first alone writes.
 
     Args:
         folder: the run's folder; made if need be.
@@ -101,7 +104,8 @@ class RunRecord(Handler):
         self.predictions = predictions
         self._record: dict[str, Any] = {}
         self._phases: Journal | None = None
-        self._tables: Journal | None = None
+        self._tables: list[dict[str, Any]] = []
+        self._unwritten = False  # tables
         self._samples: dict[str, PredictionSample] = {}
         self._told: dict[str, Any] = {}  # of predictions, by engine
         self._open: dict[int, float] = {}  # when the engines that run began, by identity
@@ -115,6 +119,7 @@ class RunRecord(Handler):
         engine.register_events(METRICS_COMPUTED, behind=Events.ITERATION_COMPLETED)
         add, first, last = engine.add_event_handler, Priority.HIGHEST, Priority.LOWEST
         add(METRICS_COMPUTED, self._measured)
+        add(Events.SAFE_POINT, self._write_tables)
         add(Events.EXCEPTION_RAISED, self._failed)
         add(Events.EPOCH_STARTED, self._begin_epoch, priority=first)
         add(Events.EPOCH_COMPLETED, self._end_epoch, priority=first)
@@ -123,6 +128,7 @@ class RunRecord(Handler):
         add(Events.SAFE_POINT, self._look_at_clock, priority=first)
         add(Events.SAFE_POINT, self._saved, priority=last)
         if self.predictions:
+            add(Events.EPOCH_STARTED, self._forget_samples)
             add(Events.ITERATION_COMPLETED, self._sample)
 
     # ------------------------------------------------------------------ the run
@@ -133,6 +139,8 @@ class RunRecord(Handler):
             return
         if not self._open:
             self._begin(engine)
+        elif outermost(engine) is not engine:
+            self._tell_of(outermost(engine), evaluates=True)
         self._open[id(engine)] = time.time()
         if engine.progress.next in (Next.ITERATION, Next.ITERATION_COMPLETED):
             self._begin_epoch(engine)
@@ -151,27 +159,26 @@ class RunRecord(Handler):
             self._end_epoch(engine)
         session = self._record["sessions"][-1]
         session.update(ended=time.time(), reason=str(engine.state.reason))
-        if self._record["engine"] == session["engine"]:
-            stands = {"iteration": engine.state.iteration, "epoch": engine.state.epoch}
-            self._record.update(**stands, **_limits(engine))
+        self._tell_of(engine)
         results = self._record.setdefault("results", {})
         results[engine.name or "engine"] = scalars_of(engine.state.metrics)
         self._write("run.json", self._record)
-        for journal in (self._phases, self._tables):
-            if journal is not None:
-                journal.close()
-        self._phases = self._tables = None
+        self._write_tables()
+        if self._phases is not None:
+            self._phases.close()
+        self._phases = None
 
     def _begin(self, engine: Engine) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         name, state = engine.name or "engine", engine.state
         goes_on = state.iteration > 0
-        if not goes_on and self._record.get("engine") in (None, name):
-            for file in ("run.json", "phases.jsonl", "tables.jsonl", "predictions.json"):
-                set_aside(self.folder / file)
-            self._record, self._told = {}, {}
         self._record = self._record or _read(self.folder / "run.json")
+        if not goes_on and self._record.get("engine") in (None, name):
+            for file in _FILES:
+                set_aside(self.folder / file)
+            self._record, self._told, self._tables = {}, {}, []
         self._told = self._told or _read(self.folder / "predictions.json")
+        self._tables = self._tables or _tables(_read(self.folder / "tables.json"))
         begun = {"engine": name, "began": time.time(), "iteration": state.iteration}
         where = {"process": os.getpid(), "host": socket.gethostname()}
         self._record.setdefault("name", self.title or self.folder.resolve().name)
@@ -192,8 +199,26 @@ class RunRecord(Handler):
             return line.get("run") != name or int(line.get("step", 0)) <= state.iteration
 
         self._phases = Journal(self.folder / "phases.jsonl", keep=keep if goes_on else None)
-        self._tables = Journal(self.folder / "tables.jsonl", keep=keep if goes_on else None)
+        if goes_on:
+            self._tables = [one for one in self._tables if keep(one)]
         self._epoch, self._within = None, 0.0
+
+    def _tell_of(self, engine: Engine, *, evaluates: bool = False) -> None:
+        """Note where an engine stands, if it is the one that the record is about.
+
+        That is one that others run within, or else the one of the most epochs and iterations.
+        """
+        record, name, state = self._record, engine.name or "engine", engine.state
+        known = [record.get("evaluates", False), record.get("epoch"), record.get("iteration")]
+        stands = [evaluates, state.epoch, state.iteration]
+        if record["engine"] != name and stands <= [one or 0 for one in known]:
+            return
+        is_new = record["engine"] != name or evaluates > known[0]
+        evaluates = evaluates or (record["engine"] == name and known[0])
+        record.update(engine=name, iteration=state.iteration, epoch=state.epoch, **_limits(engine))
+        record["evaluates"] = evaluates
+        if is_new:
+            self._write("run.json", record)
 
     def _failed(self, engine: Engine, exception: BaseException) -> None:
         """Keep what was raised; that of a nested engine comes by once more."""
@@ -247,15 +272,31 @@ class RunRecord(Handler):
     # ------------------------------------------------------------------ what was measured
 
     def _measured(self, engine: Engine, metrics: Mapping[str, Any], on: str) -> None:
-        """Note matrices and vectors."""
-        if self._tables is None or on != "epoch":
+        """Keep matrices and vectors in place of those before.
+
+        What a nested engine has measured is dropped when the outer one hands it on by its name.
+        """
+        if self._phases is None or on != "epoch":
             return
         run = outermost(engine)
         for name, value in metrics.items():
             if (table := _table(value)) is not None:
                 place = {"run": run.name or "engine", "engine": engine.name, "name": name}
                 when = {"epoch": run.state.epoch, "step": run.state.iteration}
-                self._tables.append({**place, **when, "value": table})
+                told = {**place, **when, **table}
+                self._tables = [one for one in self._tables if not _replaces(told, one)]
+                self._tables.append(told)
+                self._unwritten = True
+
+    def _write_tables(self) -> None:
+        if self._unwritten and self._phases is not None:
+            self._write("tables.json", {"tables": self._tables})
+            self._unwritten = False
+
+    def _forget_samples(self, engine: Engine) -> None:
+        """The samples are those of the last pass."""
+        if (sample := self._samples.get(engine.name or "engine")) is not None:
+            sample.clear()
 
     def _sample(self, engine: Engine) -> None:
         if id(engine) in self._open and engine.state.stage != "sanity_check":
@@ -270,12 +311,17 @@ class RunRecord(Handler):
         told = None if sample is None else sample.told()
         if told is None:
             return
-        state = outermost(engine).state
-        self._told[engine.name or "engine"] = {
-            "epoch": state.epoch,
-            "step": state.iteration,
-            **told,
+        state, name = outermost(engine).state, engine.name or "engine"
+        session = len(self._record["sessions"])
+        when = {"session": session, "epoch": state.epoch, "step": state.iteration}
+        now = {"engine": name, **when}
+        self._told = {
+            key: one
+            for key, one in self._told.items()
+            if one.get("engine", key) != name or now.items() <= one.items()
         }
+        passes = sum(one.get("engine") == name for one in self._told.values())
+        self._told[f"{name} {passes + 1}" if passes else name] = {**now, **told}
         self._write("predictions.json", self._told)
         meta = getattr(engine.state, "dataset_meta", None)
         names = meta.get("classes") if isinstance(meta, Mapping) else None
@@ -305,6 +351,19 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _tables(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = told.get("tables")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a table is a later one of the same name, or hands that of a nested engine on."""
+    if new["engine"] == old.get("engine"):
+        return bool(new["name"] == old.get("name"))
+    same = all(new.get(key) == old.get(key) for key in ("run", "step", "value", "shape"))
+    return same and str(new["name"]).endswith(f"_{old.get('name')}")
+
+
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "system": platform.platform()}
     for name in _PACKAGES:
@@ -315,13 +374,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _table(value: Any) -> list[Any] | None:
-    """A matrix or a vector as lists of numbers; ``None`` for anything else."""
+def _table(value: Any) -> dict[str, Any] | None:
+    """A matrix or a vector as lists of numbers, of a large one its shape; ``None`` for others."""
     if not hasattr(value, "ndim") or not hasattr(value, "tolist"):
         is_list = isinstance(value, (list, tuple)) and len(value) > 1
         numbers = is_list and all(isinstance(number_of(one), (int, float)) for one in value)
-        return [number_of(one) for one in value] if numbers else None
-    if value.ndim not in (1, 2) or min(value.shape) < 2 or max(value.shape) > _LARGEST:
+        return {"value": [number_of(one) for one in value]} if numbers else None
+    if value.ndim not in (1, 2) or min(value.shape) < 2:
         return None
-    found: list[Any] = value.tolist()
-    return found
+    is_large = max(value.shape) > _LARGEST
+    return {"shape": list(value.shape)} if is_large else {"value": value.tolist()}

@@ -12,15 +12,17 @@ from .png import data_uri, png
 __all__ = ["PredictionSample"]
 
 _SIDE = 96  # pixels of a picture, at most
-_SHOWN = 24  # samples that are right, and are told all the same
+_WRONG, _RIGHT = 48, 24  # samples that are told
+_ROUGH = 1e-2  # by which probabilities in few bits may miss a sum of 1
 
-Held = tuple[Tensor | None, Tensor, Tensor]
+Held = tuple[Tensor | None, Tensor, Tensor]  # small pictures, predictions, truth
 
 
 class PredictionSample:
     """The first samples of a pass, with what was predicted of them and what is true.
 
-    Nothing is read from the device before :meth:`told`.
+    Nothing is read from the device before :meth:`told`, and then all at once. Pictures are held
+    small: of large ones some pixels alone, a byte each.
 
     Args:
         most: how many samples to hold.
@@ -45,6 +47,8 @@ class PredictionSample:
     def add(self, batch: Any, output: Any) -> None:
         """Take in a batch, if its output is a pair of predictions and truth, and there is room.
 
+        A pair of other shapes than the first one's is let pass.
+
         Args:
             batch: whose first part are images, of shape (B, C, H, W) with C of 1 or 3, or (B, H,
                 W); anything else is left out.
@@ -55,43 +59,86 @@ class PredictionSample:
         if room <= 0 or (pair := _pair(output)) is None:
             return
         y_pred, y = (one.detach()[:room].clone() for one in pair)
+        if self._held and not _fit(self._held[0], (None, y_pred, y)):
+            return
         images = _images(batch, len(pair[1]))
-        self._held.append((None if images is None else images.detach()[:room].clone(), y_pred, y))
+        small = None if images is None else _small(images.detach()[:room])
+        self._held.append((small, y_pred, y))
         self._count += len(y)
 
     def told(self) -> dict[str, Any] | None:
-        """What was held, as plain values: samples of classes, or pairs of numbers."""
+        """What was held, as plain values: pairs of numbers, or samples of classes.
+
+        Of these the most confident mistakes come first, and some that are right behind them.
+        """
         if not self._held:
             return None
-        y_pred = torch.cat([one.float() for _, one, _ in self._held]).cpu()
-        y = torch.cat([one for _, _, one in self._held]).cpu()
-        if _are_classes(y_pred, y):
-            return self._classes(y_pred, y)
-        pairs = torch.stack([y_pred.reshape(-1), y.reshape(-1).float()], dim=1).tolist()
-        return {"kind": "numbers", "looked_at": len(pairs), "pairs": pairs}
-
-    def _classes(self, y_pred: Tensor, y: Tensor) -> dict[str, Any]:
-        confidence, predicted = y_pred.softmax(dim=1).max(dim=1)
-        wrong = predicted != y
-        order = torch.argsort(wrong.byte(), descending=True, stable=True)
-        shown = order[: int(wrong.sum()) + _SHOWN].tolist()
-        pictures = self._pictures(shown)
-        samples = [
-            {
-                "predicted": int(predicted[place]),
-                "actual": int(y[place]),
-                "confidence": round(float(confidence[place]), 4),
-                **({} if picture is None else {"image": picture}),
-            }
-            for place, picture in zip(shown, pictures, strict=True)
+        y_pred = torch.cat([one.float() for _, one, _ in self._held])
+        y = torch.cat([one for _, _, one in self._held])
+        if not _are_classes(y_pred, y):
+            (pairs,) = _read([torch.stack([y_pred.reshape(-1), y.reshape(-1).float()], dim=1)])
+            return {"kind": "numbers", "looked_at": len(pairs), "pairs": pairs.tolist()}
+        confidence, predicted = _probabilities(y_pred).max(dim=1)
+        known = [one for one, _, _ in self._held if one is not None]
+        confidence, predicted, y, *pictures = _read([confidence, predicted, y, *known])
+        left = iter(pictures)
+        held = [None if one is None else next(left) for one, _, _ in self._held]
+        images = [
+            one
+            for part, (*_, y_) in zip(held, self._held, strict=True)
+            for one in _each(part, len(y_))
         ]
-        mistakes = int(wrong.sum())
-        return {"kind": "classes", "looked_at": len(y), "mistakes": mistakes, "samples": samples}
+        return _classes(confidence, predicted, y, images)
 
-    def _pictures(self, places: list[int]) -> list[str | None]:
-        images = [one for held, _, y in self._held for one in _each(held, len(y))]
-        known = [images[place] for place in places]
-        return [None if one is None else data_uri(_drawn(one)) for one in known]
+
+def _classes(
+    confidence: Tensor, predicted: Tensor, y: Tensor, images: list[Tensor | None]
+) -> dict[str, Any]:
+    """The samples that are told; scores that are no numbers predict nothing."""
+    unknown = confidence.isnan()
+    wrong = (predicted != y) | unknown
+    order = torch.argsort(confidence.nan_to_num(-1.0), descending=True, stable=True).tolist()
+    mistakes = [place for place in order if wrong[place]]
+    right = [place for place in range(len(y)) if not wrong[place]]
+    samples = []
+    for place in [*mistakes[:_WRONG], *right[:_RIGHT]]:
+        one: dict[str, Any] = {"predicted": None, "actual": int(y[place])}
+        if not unknown[place]:
+            one["predicted"] = int(predicted[place])
+            one["confidence"] = round(float(confidence[place]), 4)
+        if (image := images[place]) is not None:
+            one["image"] = data_uri(_drawn(image))
+        samples.append(one)
+    count = len(mistakes)
+    return {"kind": "classes", "looked_at": len(y), "mistakes": count, "samples": samples}
+
+
+def _probabilities(scores: Tensor) -> Tensor:
+    """Scores as probabilities, which they may be already."""
+    sums = (scores.sum(dim=1) - 1).abs() < _ROUGH
+    are_some = (scores >= 0).all() & sums.all()
+    return torch.where(are_some, scores, scores.softmax(dim=1))
+
+
+def _read(tensors: list[Tensor]) -> list[Tensor]:
+    """Tensors of one device on the host, brought there in one go."""
+    flat = [one.contiguous().reshape(-1).view(torch.uint8) for one in tensors]
+    parts = torch.cat(flat).cpu().split([len(one) for one in flat])
+    return [
+        part.clone().view(one.dtype).reshape(one.shape)
+        for part, one in zip(parts, tensors, strict=True)
+    ]
+
+
+def _fit(first: Held, other: Held) -> bool:
+    return (
+        all(
+            a.shape[1:] == b.shape[1:] and a.is_floating_point() == b.is_floating_point()
+            for a, b in zip(first[1:], other[1:], strict=True)
+            if a is not None and b is not None
+        )
+        and first[1].device == other[1].device
+    )
 
 
 def _pair(output: Any) -> tuple[Tensor, Tensor] | None:
@@ -99,7 +146,9 @@ def _pair(output: Any) -> tuple[Tensor, Tensor] | None:
     if not isinstance(output, (tuple, list)) or len(output) != 2:
         return None
     y_pred, y = output
-    if not isinstance(y_pred, Tensor) or not isinstance(y, Tensor) or not y.ndim:
+    if not isinstance(y_pred, Tensor) or not isinstance(y, Tensor):
+        return None
+    if not y.numel() or not y.ndim or not y_pred.numel() or y_pred.is_complex():
         return None
     fits = y_pred.shape == y.shape and y.numel() == len(y) and y.is_floating_point()
     return (y_pred, y) if fits or _are_classes(y_pred, y) else None
@@ -115,6 +164,8 @@ def _images(batch: Any, count: int) -> Tensor | None:
     first = batch[0] if isinstance(batch, (tuple, list)) and len(batch) else batch
     if not isinstance(first, Tensor) or not first.ndim or len(first) != count:
         return None
+    if first.is_complex():
+        return None
     if first.ndim == 3:
         first = first.unsqueeze(1)
     return first if first.ndim == 4 and first.shape[1] in (1, 3) and first.numel() else None
@@ -124,13 +175,24 @@ def _each(images: Tensor | None, count: int) -> list[Tensor | None]:
     return [None] * count if images is None else list(images)
 
 
-def _drawn(image: Tensor) -> bytes:
-    """An image of shape (C, H, W) as PNG, its least value black and its greatest white."""
-    every = max(1, -(-max(image.shape[1:]) // _SIDE))
-    pixels = image[:, ::every, ::every].float().cpu().nan_to_num()
-    if image.is_floating_point():
-        low, high = pixels.amin(), pixels.amax()
+def _small(images: Tensor) -> Tensor:
+    """Images of shape (B, C, H, W) as bytes, each from its least value to its greatest."""
+    every = max(1, -(-max(images.shape[2:]) // _SIDE))
+    pixels = images[:, :, ::every, ::every]
+    if images.dtype == torch.uint8:
+        return pixels.clone()
+    if images.is_floating_point():
+        pixels = pixels.float().nan_to_num()
+        low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
         pixels = (pixels - low) / (high - low).clamp(min=1e-12) * 255
-    channels, height, width = pixels.shape
-    array = pixels.round().clamp(0, 255).to(torch.uint8).movedim(0, -1).contiguous()
-    return png(array.numpy().tobytes(), width, height, channels)
+        pixels = pixels.nan_to_num().round()
+    elif images.dtype == torch.bool:
+        pixels = pixels * 255
+    return pixels.clamp(0, 255).to(torch.uint8)
+
+
+def _drawn(image: Tensor) -> bytes:
+    """An image of bytes, of shape (C, H, W), as PNG."""
+    channels, height, width = image.shape
+    pixels = image.movedim(0, -1).contiguous().numpy()
+    return png(pixels.tobytes(), width, height, channels)

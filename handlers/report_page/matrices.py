@@ -14,6 +14,7 @@ from .wording import NOTHING, number, percent, plain
 __all__ = ["matrices"]
 
 _CELLS = 30  # classes up to which each cell is written
+_SHORT = 4  # letters of a name that stands over a narrow column
 _PAIRS = 6
 _BARS = 60
 
@@ -29,6 +30,10 @@ def matrices(run: Run) -> Markup | None:
 
 def _part(table: dict[str, Any], run: Run) -> Markup | None:
     value: Any = table.get("value")
+    shape: Any = table.get("shape")
+    if value is None and _is_vector(shape):
+        sides = " by ".join(map(number, shape))
+        return tag("p", f"{table.get('name')}, of {sides} values, is too large.", class_="note")
     classes = _classes(run)
     title = str(table.get("name"))
     if table.get("engine") not in (None, run.engine):
@@ -39,38 +44,56 @@ def _part(table: dict[str, Any], run: Run) -> Markup | None:
     if not isinstance(value, list) or len(value) < 2 or not all(map(_is_vector, value)):
         return None
     matrix: Matrix = value
-    if any(len(row) != len(matrix) for row in matrix) or min(map(min, matrix)) < 0:
+    if any(len(row) != len(matrix) for row in matrix):
         return None
     names = [_name(place, classes) for place in range(len(matrix))]
-    small = len(matrix) <= _CELLS
+    small, counts = len(matrix) <= _CELLS, _are_counts(matrix)
+    hints = [when, *([] if counts or not _are_shares(matrix) else ["normalised"])]
+    aside = tag("div", _summary(matrix), _confused(matrix, names), class_="aside")
+    drawn = _heat_map(matrix, names, counts) if small else _picture(matrix, title)
     return tag(
         "figure",
-        tag("figcaption", tag("h3", title), tag("span", when, class_="hint")),
-        tag(
-            "div",
-            _heat_map(matrix, names) if small else _picture(matrix, title),
-            tag("div", _summary(matrix), _confused(matrix, names), class_="aside"),
-            class_="beside",
-        ),
+        tag("figcaption", tag("h3", title), tag("span", " · ".join(hints), class_="hint")),
+        tag("p", "true ↓ predicted →", class_="axes"),
+        tag("div", drawn, aside if counts else None, class_="beside"),
         class_="panel confusion",
     )
+
+
+def _are_counts(matrix: Matrix) -> bool:
+    """Whether these are how often each class was taken for each."""
+    return all(math.isfinite(v) and v >= 0 and v == round(v) for row in matrix for v in row)
+
+
+def _are_shares(matrix: Matrix) -> bool:
+    return all(0 <= v <= 1 for row in matrix for v in row if math.isfinite(v))
 
 
 # ---------------------------------------------------------------------- confusion matrices
 
 
-def _heat_map(matrix: Matrix, names: Sequence[str]) -> Markup:
-    """A row for each true class; what is right in one colour, mistakes in another."""
-    columns = [tag("th", tag("span", name), scope="col") for name in names]
-    head = tag("tr", tag("th", "true ↓ predicted →", class_="corner"), columns, _head("recall"))
+def _heat_map(matrix: Matrix, names: Sequence[str], counts: bool) -> Markup:
+    """A row for each true class; of counts, what is right in one colour, mistakes in another."""
+    upright = max(map(len, names)) > _SHORT
+    kind = "upright" if upright else None
+    columns = [tag("th", tag("span", name, title=name), scope="col", class_=kind) for name in names]
+    recalls = _head("recall") if counts else None
+    head = tag("tr", tag("td", class_="corner"), columns, recalls)
+    most = _most(matrix)
     rows = []
     for place, (row, name) in enumerate(zip(matrix, names, strict=True)):
-        whole = sum(row)
-        cells = [_cell(value, whole, place == other) for other, value in enumerate(row)]
-        recall = row[place] / whole if whole else math.nan
-        rows.append(tag("tr", tag("th", name, scope="row"), cells, _recall(recall)))
+        whole = sum(row) if counts else most
+        cells = [_cell(v, whole, not counts or place == other) for other, v in enumerate(row)]
+        recall = _recall(row[place] / whole if whole else math.nan) if counts else None
+        label = tag("th", tag("span", name, title=name), scope="row")
+        rows.append(tag("tr", label, cells, recall))
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="heat")
-    return tag("div", table, class_="scroll")
+    return tag("div", table, class_="scroll", tabindex=0, role="group", aria_label="matrix")
+
+
+def _most(matrix: Matrix) -> float:
+    """The greatest amount of a finite value."""
+    return max((abs(v) for row in matrix for v in row if math.isfinite(v)), default=0.0)
 
 
 def _head(name: str) -> Markup:
@@ -78,7 +101,9 @@ def _head(name: str) -> Markup:
 
 
 def _cell(value: float, whole: float, right: bool) -> Markup:
-    share = value / whole if whole else 0.0
+    if not math.isfinite(value):
+        return tag("td", NOTHING)
+    share = abs(value) / whole if whole else 0.0
     depth = share if right else 0.2 + 0.8 * math.sqrt(share)  # a single mistake is to be seen
     kind = ("right" if right else "wrong") + (" deep" if depth > 0.55 else "")
     shown = "" if not value and not right else number(value)
@@ -92,7 +117,9 @@ def _recall(recall: float) -> Markup:
 
 def _picture(matrix: Matrix, title: str) -> Markup:
     """A matrix of many classes, a pixel a cell."""
-    shares = [[value / (sum(row) or 1) for value in row] for row in matrix]
+    known = [[abs(value) if math.isfinite(value) else 0.0 for value in row] for row in matrix]
+    counts, most = _are_counts(matrix), _most(matrix) or 1.0
+    shares = [[v / ((sum(row) or 1.0) if counts else most) for v in row] for row in known]
     grey = bytes(255 - round(255 * math.sqrt(min(share, 1))) for row in shares for share in row)
     count = len(matrix)
     source = data_uri(png(grey, count, count))

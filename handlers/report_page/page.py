@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from importlib.resources import files
@@ -33,6 +34,8 @@ _SECTIONS: tuple[tuple[str, Callable[[Run], Markup | None]], ...] = (
     ("Environment", lambda run: facts(run.environment)),
     ("Event plan", plan),
 )
+
+_log = logging.getLogger("footplate.report")
 
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -73,7 +76,7 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        beside.write_text(written, encoding="utf-8")
+        beside.write_text(written, encoding="utf-8", errors="xmlcharrefreplace")
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -81,8 +84,12 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
 
 
 def page(run: Run) -> str:
-    """The report of a run as HTML that needs no other file, and no network."""
-    parts = [(title, body) for title, show in _SECTIONS if (body := show(run)) is not None]
+    """The report of a run as HTML that needs no other file, and no network.
+
+    What can't be drawn is left out; a remark at the page's end says so.
+    """
+    shown = [(title, _drawn(title, show, run)) for title, show in _SECTIONS]
+    parts = [(title, body) for title, body in shown if body is not None]
     links = [tag("a", title, href=f"#{_anchor(title)}") for title, _ in parts]
     sections = [tag("section", tag("h2", title), body, id=_anchor(title)) for title, body in parts]
     head = tag(
@@ -96,13 +103,29 @@ def page(run: Run) -> str:
     )
     body = tag(
         "body",
-        _header(run),
+        _drawn("The head", _header, run) or tag("header", tag("h1", run.name)),
         tag("nav", tag("div", links, class_="inner"), aria_label="sections") if links else None,
-        tag("main", _error(run), cards(run), sections or _nothing()),
+        tag(
+            "main",
+            _drawn("The error", _error, run),
+            _drawn("The cards", cards, run),
+            sections or _nothing(),
+        ),
         _footer(run),
         tag("script", Markup(_own("page.js"))),
     )
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def _drawn(title: str, show: Callable[[Run], Markup | None], run: Run) -> Markup | None:
+    """A part of the page; a remark on it if it can't be drawn, which must spoil no other."""
+    try:
+        return show(run)
+    except Exception as error:
+        sentence = f"{title} could not be drawn: {type(error).__name__}: {str(error)[:200]}."
+        run.remarks.append(sentence)
+        _log.warning("%s: %s", run.folder, sentence, exc_info=error)
+        return None
 
 
 # ---------------------------------------------------------------------- the frame

@@ -26,6 +26,7 @@ _ENDED = {
     "signalled": "stopped by a signal",
     "error": "failed",
 }
+_HUGE = 1e12  # seconds, which no clock shows
 _QUIET = 600  # seconds without a word, after which a run on another machine is taken for dead
 
 
@@ -95,7 +96,7 @@ class Run:
         sessions: from the first to the last.
         scalars: over time.
         phases: spans of time, as ``phases.jsonl`` has them.
-        tables: matrices and vectors, the last of each name.
+        tables: matrices and vectors, the last of each name; of large ones the shape.
         predictions: samples of what was predicted, by engine.
         shown: pictures and the like, in order.
         checkpoints: in the order of their iterations.
@@ -164,11 +165,13 @@ def read_run(folder: Path) -> Run:
     if run.scalars.torn:
         run.remarks.append(f"scalars.jsonl has {run.scalars.torn} lines that could not be read.")
     run.phases = [one for one in _lines(run, "phases.jsonl") if _is_span(one)]
-    run.tables = _tables(_lines(run, "tables.jsonl"))
+    told = _mapping(run, "tables.json").get("tables")  # once they were lines, all of them
+    lines = told if isinstance(told, list) else _lines(run, "tables.jsonl")
+    run.tables = _tables([one for one in lines if isinstance(one, dict)])
     run.predictions = _mapping(run, "predictions.json")
-    run.shown = _shown(run)
-    run.checkpoints = _checkpoints(run)
-    run.sessions = _sessions(run)
+    run.shown = _tried(run, "media", lambda _: _shown(run)) or []
+    run.checkpoints = _tried(run, "checkpoints", lambda _: _checkpoints(run)) or []
+    run.sessions = _tried(run, "run.json", lambda _: _sessions(run)) or []
     run.environment = _mapping(run, "environment.json") or _mapping_in(run.record, "versions")
     run.config = _config(run)
     if (folder / "trace.json").is_file():
@@ -230,7 +233,7 @@ def _checkpoints(run: Run) -> list[Checkpoint]:
 def _sessions(run: Run) -> list[Session]:
     given = run.record.get("sessions")
     told = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
-    told = [one for one in told if isinstance(one.get("began"), (int, float))]
+    told = [one for one in told if _is_finite(one.get("began"))]
     signs = sorted(
         [*run.scalars.times, *(float(one["began"]) + float(one["seconds"]) for one in run.phases)]
     )
@@ -240,7 +243,7 @@ def _sessions(run: Run) -> list[Session]:
         until = float(told[number + 1]["began"]) if number + 1 < len(told) else run.read_at
         heard = max([began, *(sign for sign in signs if began <= sign <= until)])
         status, ended = _ENDED.get(reason, reason), one.get("ended")
-        if not isinstance(ended, (int, float)):
+        if not _is_finite(ended):
             goes_on = number + 1 == len(told) and _is_alive(one, heard, run.read_at)
             status, ended = ("running", run.read_at) if goes_on else ("killed", heard)
         error, traceback = one.get("error"), one.get("traceback")
@@ -248,7 +251,7 @@ def _sessions(run: Run) -> list[Session]:
             Session(
                 engine=str(one.get("engine")),
                 began=began,
-                ended=float(ended),
+                ended=float(ended or began),
                 status=status,
                 iteration=_whole(one.get("iteration")),
                 error=None if error is None else str(error),
@@ -263,7 +266,7 @@ def _is_alive(session: Mapping[str, Any], heard: float, now: float) -> bool:
     process = session.get("process")
     if session.get("host") != socket.gethostname() or os.name != "posix":
         return now - heard < _QUIET
-    if not isinstance(process, int) or process < 1:
+    if not isinstance(process, int) or not 1 <= process < 2**31:
         return False
     try:
         os.kill(process, 0)
@@ -291,7 +294,7 @@ def _tried(run: Run, name: str, read: Callable[[Path], T]) -> T | None:
         return read(run.folder / name)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except Exception as error:  # whatever a file holds, the others are shown
         run.remarks.append(f"{name} could not be read: {error}.")
         return None
 
@@ -316,7 +319,12 @@ def _mapping_in(record: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _is_span(one: Mapping[str, Any]) -> bool:
-    return all(isinstance(one.get(key), (int, float)) for key in ("began", "seconds"))
+    return all(_is_finite(one.get(key)) for key in ("began", "seconds"))
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a value is a number, and one that a float holds."""
+    return isinstance(value, (int, float)) and -_HUGE < value < _HUGE
 
 
 def _whole(value: Any) -> int:

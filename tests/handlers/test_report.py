@@ -100,7 +100,7 @@ def test_a_page_that_can_not_be_put_anywhere_is_told_before_the_run(tmp_path):
 def test_a_page_that_can_not_be_written_leaves_the_run_its_result(tmp_path, caplog):
     output = tmp_path / "pages" / "page.html"
     engine = made(tmp_path, Report(tmp_path, output=output))
-    engine.on(Events.COMPLETED)(lambda: output.mkdir())
+    engine.on(Events.COMPLETED)(output.mkdir)
     with caplog.at_level(logging.WARNING, "footplate.report"):
         state = engine.run([1, 2])
     assert state.iteration == 2

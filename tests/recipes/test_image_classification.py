@@ -37,7 +37,7 @@ def test_it_reaches_98_percent_and_leaves_its_files(tmp_path):
     assert output.endswith(f"The run's files are in {run}\n")
     files = (
         "checkpoints curves.png environment.json options.json phases.jsonl predictions.json "
-        "report.html run.json scalars.jsonl tables.jsonl tensorboard"
+        "report.html run.json scalars.jsonl tables.json tensorboard"
     )
     assert {path.name for path in run.iterdir()} == set(files.split())
     page = (run / "report.html").read_text()

@@ -68,7 +68,9 @@ def test_pairs_of_another_shape_within_a_pass_are_let_pass():
         (None, (torch.eye(2), labels)), (None, (torch.rand(2, 5), labels)), (None, (labels, labels))
     )
     assert (found["kind"], found["looked_at"]) == ("classes", 2)
-    assert told((None, (torch.zeros(2, 0), labels)), (None, (torch.zeros(0, 2), labels[:0]))) is None
+    assert (
+        told((None, (torch.zeros(2, 0), labels)), (None, (torch.zeros(0, 2), labels[:0]))) is None
+    )
 
 
 def test_rows_of_probabilities_are_taken_as_they_are():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -186,3 +187,44 @@ def test_it_prints_on_a_few_sheets(opened):
     content = page.pdf(format="A4")
     assert content.startswith(b"%PDF")
     assert 2 <= content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") <= 20
+
+
+def shown(browser, folder, width: int):
+    from footplate.handlers.report_page.page import write_report
+
+    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    page.goto(write_report(folder).as_uri())
+    return page
+
+
+@pytest.mark.parametrize("count", [3, 30, 40])
+def test_long_names_of_classes_make_no_page_wider_than_the_screen(browser, tmp_path, count):
+    name = "a_very_long_name_of_a_class_without_any_space_in_it"
+    value = [[(row * column) % 7 for column in range(count)] for row in range(count)]
+    table = {"engine": "train", "name": "confusion", "epoch": 1, "step": 1, "value": value}
+    (tmp_path / "tables.json").write_text(json.dumps({"tables": [table]}))
+    classes = [f"{name}_{number}" for number in range(count)]
+    (tmp_path / "run.json").write_text(json.dumps({"engine": "train", "classes": classes}))
+    page = shown(browser, tmp_path, 390)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    for one in page.locator(".pairs li").all():
+        box = one.bounding_box()
+        assert box["x"] + box["width"] <= 390
+        assert one.evaluate("one => one.scrollWidth <= one.clientWidth")
+    for cell in page.locator(".heat thead th, .heat tbody th").all():
+        assert cell.bounding_box()["width"] < 150
+    page.context.close()
+
+
+def test_a_value_of_another_iteration_says_which(browser, tmp_path):
+    head = {"engine": "train", "on": "iteration", "epoch": 1}
+    rows = [{**head, "step": step, "loss": 1.0 / step} for step in range(1, 101)]
+    rows += [{**head, "step": step, "val_loss": 0.5} for step in (50, 100)]
+    (tmp_path / "scalars.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = shown(browser, tmp_path, 1280)
+    page.locator(".chart .area").first.focus()
+    page.keyboard.press("End")
+    assert " at " not in page.locator(".tip").inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert "0.5 at 100" in page.locator(".tip").inner_text()
+    page.context.close()

@@ -209,7 +209,9 @@ def test_a_broken_file_spoils_nothing_else(tmp_path, name, content):
 @pytest.mark.parametrize(
     "line", ["", "nonsense", "[]", '{"what": "x"}', '{"name": "x", "value": [[1]]}']
 )
-@pytest.mark.parametrize("name", ["phases.jsonl", "tables.jsonl", "media/media.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["phases.jsonl", "tables.jsonl", "tables.json", "media/media.jsonl"]
+)
 def test_odd_lines_are_left_out(tmp_path, name, line):
     logged(tmp_path, [{"step": step, "loss": 1.0 / step} for step in range(1, 5)])
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -510,3 +512,22 @@ def test_a_report_replaces_the_one_before_as_a_whole(tmp_path):
     for _ in range(2):
         assert write_report(tmp_path, output) == output
     assert [one.name for one in output.parent.iterdir()] == ["one.html"]
+
+
+@pytest.mark.covers("F9")
+def test_the_mean_of_an_epoch_is_told_apart_from_the_values(tmp_path):
+    rows = [{"step": s, "loss": 1.0 / s, "epoch": 1 + (s - 1) // 10} for s in range(1, 31)]
+    rows += [{"step": s, "on": "epoch", "epoch": s // 10, "loss_epoch": 2.0} for s in (10, 20, 30)]
+    found = read(logged(tmp_path, rows))
+    drawn = [a.get("class") for tag, a in found.tags if tag == "path"]
+    assert drawn.count("dots") == 1  # as many as the legend shows
+    assert drawn.count("line mean") == 1
+    keys = [a.get("class") for tag, a in found.tags if tag == "i"]
+    assert "key dotted mean" in keys
+
+
+def test_what_scrolls_is_reached_by_keys(run):
+    found = Read((run / "report.html").read_text())
+    scrolling = [a for _, a in found.tags if "scroll" in (a.get("class") or "").split()]
+    assert len(scrolling) > 5
+    assert all(a.get("tabindex") == "0" for a in scrolling)
