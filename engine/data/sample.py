@@ -123,7 +123,7 @@ def _probabilities(scores: Tensor) -> Tensor:
 def _read(tensors: list[Tensor]) -> list[Tensor]:
     """Tensors of one device on the host, brought there in one go."""
     flat = [one.contiguous().reshape(-1).view(torch.uint8) for one in tensors]
-    parts = torch.cat(flat).cpu().split([len(one) for one in flat])
+    parts = torch.split(torch.cat(flat).cpu(), [len(one) for one in flat])
     return [
         part.clone().view(one.dtype).reshape(one.shape)
         for part, one in zip(parts, tensors, strict=True)

@@ -67,6 +67,7 @@ def _lines(members: Sequence[tuple[Name, Series]], run: Run) -> list[Line]:
                 colour=colour or next(others),
                 series=series,
                 mark=series.best(way) if way else None,
+                is_mean=name.over_epoch,
             )
         )
     return lines

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ...engine.flattened import flattened
-from .markup import Markup, style, tag
+from .markup import Markup, scrolled, style, tag
 from .run import Checkpoint, Run
 from .wording import NOTHING, duration, number, percent, plain, size
 
@@ -111,7 +111,7 @@ def _table(
         tag("th", one, scope="col", class_="extra" if one in extra else None) for one in heads
     ]
     head = tag("thead", tag("tr", columns))
-    return tag("div", tag("table", head, tag("tbody", rows), class_=kind), class_="scroll panel")
+    return scrolled(tag("table", head, tag("tbody", rows), class_=kind), "table", "panel")
 
 
 def _checkpoint(one: Checkpoint, measured: str, best: float | None) -> Markup:

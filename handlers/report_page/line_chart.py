@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .markup import Markup, data, style, tag
+from .markup import Markup, data, scrolled, style, tag
 from .scales import Scale
 from .series import Drawn, Series, drawn, smoothed
 from .wording import NOTHING, number
@@ -38,12 +38,14 @@ class Line:
         colour: the name of its colour, ``"c1"`` to ``"c8"``.
         series: its values.
         mark: the place of a value to put a ring around, as the best one.
+        is_mean: whether each value is a mean of another line's.
     """
 
     label: str
     colour: str
     series: Series
     mark: int | None = None
+    is_mean: bool = False
 
 
 def line_chart(
@@ -147,8 +149,9 @@ def _line(x: Scale, y: Scale, line: Line, thinned: Drawn) -> Markup:
         level = Scale(y.bent(y.low), y.bent(y.high))
         parts.append(tag("path", d=_path(x, level, means.lines), class_="line"))
     else:
-        parts.append(tag("path", d=_path(x, y, thinned.lines), class_="line"))
-    if len(thinned.points) <= 60:
+        kind = "line mean" if line.is_mean else "line"
+        parts.append(tag("path", d=_path(x, y, thinned.lines), class_=kind))
+    if series.is_sparse and len(thinned.points) <= 60:
         dots = "".join(f"M{_at(x, y, point)}h0" for point in thinned.points)
         parts.append(tag("path", d=dots, class_="dots"))
     if line.mark is not None:
@@ -232,7 +235,7 @@ def _legend(lines: Sequence[Line]) -> Markup:
         [
             tag(
                 "li",
-                tag("i", class_="key dotted" if one.series.is_sparse else "key"),
+                tag("i", class_=_key(one)),
                 tag("span", one.label),
                 tag("b", number(one.series.last)),
                 None if one.mark is None else _best(one.series.values[one.mark]),
@@ -242,6 +245,11 @@ def _legend(lines: Sequence[Line]) -> Markup:
         ],
         class_="legend",
     )
+
+
+def _key(line: Line) -> str:
+    dotted = " dotted" if line.series.is_sparse else ""
+    return f"key{dotted} mean" if line.is_mean else f"key{dotted}"
 
 
 def _best(value: float) -> Markup:
@@ -279,9 +287,7 @@ def _table(lines: Sequence[Line]) -> Markup:
         for step in shown
     ]
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="numbers")
-    return tag(
-        "details", tag("summary", "Values"), tag("div", table, class_="scroll"), class_="values"
-    )
+    return tag("details", tag("summary", "Values"), scrolled(table, "values"), class_="values")
 
 
 def _head(label: str) -> Markup:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-__all__ = ["Markup", "data", "style", "tag", "text"]
+__all__ = ["Markup", "data", "scrolled", "style", "tag", "text"]
 
 _VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
 
@@ -62,6 +62,23 @@ def data(value: Any, **attributes: Any) -> Markup:
     """
     written = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return tag("script", Markup(written), type="application/json", **attributes)
+
+
+def scrolled(child: Markup, label: str, kind: str = "") -> Markup:
+    """What may be wider than the page, in an area that is scrolled, also by keys.
+
+    Example:
+        >>> print(scrolled(tag("p"), "values"))
+        <div class="scroll" tabindex="0" role="group" aria-label="values"><p></p></div>
+    """
+    return tag(
+        "div",
+        child,
+        class_=f"scroll {kind}".rstrip(),
+        tabindex=0,
+        role="group",
+        aria_label=label,
+    )
 
 
 def style(**values: float | str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...engine.data.png import data_uri, png
-from .markup import Markup, style, tag
+from .markup import Markup, scrolled, style, tag
 from .run import Run
 from .wording import NOTHING, number, percent, plain
 
@@ -88,7 +88,7 @@ def _heat_map(matrix: Matrix, names: Sequence[str], counts: bool) -> Markup:
         label = tag("th", tag("span", name, title=name), scope="row")
         rows.append(tag("tr", label, cells, recall))
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="heat")
-    return tag("div", table, class_="scroll", tabindex=0, role="group", aria_label="matrix")
+    return scrolled(table, "matrix")
 
 
 def _most(matrix: Matrix) -> float:

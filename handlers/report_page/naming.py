@@ -11,8 +11,10 @@ __all__ = ["Name", "Topic", "better", "is_rate", "name_of"]
 Topic = Literal["loss", "metric", "rate", "gradient", "speed"]
 
 _ROLES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_ROLES |= {"eval": "val", "dev": "val", "heldout": "val"}
 _LOW = {"loss", "losses", "error", "err", "mae", "mse", "rmse", "perplexity", "ppl", "nll", "bce"}
 _LOW |= {"wer", "cer", "fid", "kl", "divergence"}
+_LOWER = {"brier", "calibration", "ece"}  # also of a score
 _RATES = {"accuracy", "acc", "precision", "recall", "f1", "iou", "miou", "dice", "auc", "auroc"}
 _RATES |= {"map", "ap", "sensitivity", "specificity", "top1", "top5"}
 _HIGH = _RATES | {"score", "bleu", "rouge", "psnr", "ssim", "r2", "reward", "return", "correlation"}
@@ -53,6 +55,8 @@ def name_of(name: str, engine: str = "train") -> Name:
     bare = bare.removesuffix("_epoch")
     words = _words(bare)
     head = bare if bare.endswith("/s") else bare.partition("/")[0]
+    if "scale" in words:
+        return Name(role, head.replace("_", " "), "rate", over_epoch)
     if words and (words[0] == "lr" or words[:2] == ["learning", "rate"]):
         return Name(role, "learning rate", "rate", over_epoch)
     if {"grad", "gradient", "gradients"} & set(words) and "norm" in words:
@@ -78,7 +82,12 @@ def better(name: str, compared_by: str | None = None) -> Literal["max", "min"] |
     way, _, told = (compared_by or "").partition(" ")
     if told == name and way in ("max", "min"):
         return "max" if way == "max" else "min"
-    for word in reversed(_words(name)):
+    words = _words(name)
+    if "scale" in words:
+        return None
+    if _LOWER & set(words):
+        return "min"
+    for word in reversed(words):
         if word in _LOW:
             return "min"
         if word in _HIGH:
@@ -101,4 +110,6 @@ def _words(name: str) -> list[str]:
 
 
 def _speed(head: str) -> str:
-    return "seconds an iteration" if head in ("time", "data_time") else head
+    if head in ("time", "data_time"):
+        return "seconds an iteration"
+    return "memory in MiB" if head == "memory" else head

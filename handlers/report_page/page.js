@@ -63,7 +63,7 @@
         const point = line.points[nearest(line.points, step)];
         if (Math.abs(point[0] - step) > (x[1] - x[0]) / 40) continue;
         const row = made("p", line.colour);
-        row.append(made("i", "key"), made("span", "", line.label), made("b", "", point[1]));
+        row.append(made("i", "key"), made("span", "", line.label), made("b", "", point[0] === step ? point[1] : `${point[1]} at ${point[0].toLocaleString("en")}`));
         tip.append(row);
         const dot = made("i", line.colour);
         dot.style.top = `${100 * point[2]}%`;

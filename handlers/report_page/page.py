@@ -124,7 +124,8 @@ def _drawn(title: str, show: Callable[[Run], Markup | None], run: Run) -> Markup
     except Exception as error:
         sentence = f"{title} could not be drawn: {type(error).__name__}: {str(error)[:200]}."
         run.remarks.append(sentence)
-        _log.warning("%s: %s", run.folder, sentence, exc_info=error)
+        _log.warning("%s: %s", run.folder, sentence)
+        _log.debug("where it failed", exc_info=error)
         return None
 
 

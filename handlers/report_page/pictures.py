@@ -9,7 +9,7 @@ from typing import Any
 
 from ...engine.data.png import data_uri
 from .line_chart import HEIGHT, WIDTH
-from .markup import Markup, tag
+from .markup import Markup, scrolled, tag
 from .run import Run, Shown
 from .wording import number, plain, size
 
@@ -79,7 +79,7 @@ def _table(one: Shown) -> Markup | None:
         tag("p", f"{more} more rows are in {one.file.name}.", class_="note") if more > 0 else None
     )
     table = tag("table", tag("thead", head), tag("tbody", body), class_="numbers")
-    return tag("div", tag("div", table, class_="scroll"), note)
+    return tag("div", scrolled(table, "table"), note)
 
 
 def _histogram(one: Shown) -> Markup | None:

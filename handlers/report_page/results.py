@@ -9,7 +9,7 @@ from statistics import median
 
 from .curves import COLOURS, PASSING
 from .line_chart import sparkline
-from .markup import Markup, tag
+from .markup import Markup, scrolled, tag
 from .naming import Name, better, is_rate, name_of
 from .run import Run
 from .series import Series
@@ -54,7 +54,7 @@ def metrics_table(run: Run) -> Markup | None:
     heads = ("scalar", "last", "best", "in epoch", "least", "most", "points")
     head = tag("tr", [tag("th", one, scope="col", class_=_column(one)) for one in heads])
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="numbers wide")
-    return tag("div", table, class_="scroll panel")
+    return scrolled(table, "metrics", "panel")
 
 
 # ---------------------------------------------------------------------- cards

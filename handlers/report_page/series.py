@@ -91,7 +91,14 @@ def read_scalars(path: Path) -> Scalars:
                 try:
                     row = json.loads(line)
                     _take(found, row)
-                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                except (
+                    ArithmeticError,
+                    AttributeError,
+                    LookupError,
+                    RecursionError,
+                    TypeError,
+                    ValueError,
+                ):
                     found.torn += bool(line.strip())
     return found
 

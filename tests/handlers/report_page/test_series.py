@@ -165,3 +165,11 @@ def test_shares_of_one_are_known_by_name():
     assert is_rate("val_accuracy")
     assert not is_rate("val_loss")
     assert not is_rate("reward")
+
+
+def test_a_number_that_no_float_holds_is_a_line_that_could_not_be_read(tmp_path):
+    path = tmp_path / "scalars.jsonl"
+    path.write_text('{"step": 1, "loss": 1}\n{"step": 2, "loss": 1' + 400 * "0" + "}\n")
+    found = read_scalars(path)
+    assert found.torn == 1
+    assert list(found.series["engine", "loss"].steps) == [1]
