@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..engine.data.media import columns_and_rows, drawn, histogram_of, pixels, png
+from ..engine.data.media import columns_and_rows, drawn, histogram_of, pixels, png_of
 from ..engine.engine import Engine
 from ..engine.outermost import outermost
 from ..engine.stream.file_sink import FileSink, Keep
@@ -73,11 +73,11 @@ class MediaFolder(FileSink):
 
     def write_image(self, engine: Engine, name: str, value: Any, step: int) -> None:
         """Write an image, or several as tiles of one."""
-        self._add(engine, "image", name, step, png(pixels(value)), "png")
+        self._add(engine, "image", name, step, png_of(pixels(value)), "png")
 
     def write_figure(self, engine: Engine, name: str, value: Any, step: int) -> None:
         """Write a figure as an image."""
-        self._add(engine, "figure", name, step, png(drawn(value)), "png")
+        self._add(engine, "figure", name, step, png_of(drawn(value)), "png")
 
     def write_histogram(self, engine: Engine, name: str, value: Any, step: int) -> None:
         """Write the counts and the edges of a histogram."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.hyper_parameters import hyper_parameters
 from ..engine.outermost import outermost
+from ..engine.placement.environment import versions
 from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
 from ..engine.state import Next
@@ -27,7 +26,6 @@ from ..engine.stream.scalars import METRICS_COMPUTED, number_of, scalars_of
 
 __all__ = ["RunRecord"]
 
-_PACKAGES = ("footplate", "torch", "pytorch-ignite", "numpy")
 _BRIEF = 0.002  # seconds; what is over sooner is no phase
 _LARGEST = 1000  # classes of a matrix
 _FILES = ("run.json", "phases.jsonl", "tables.json", "tables.jsonl", "predictions.json")
@@ -189,7 +187,7 @@ class RunRecord(Handler):
             self._record["config"] = self.config
         if self.classes is not None:
             self._record["classes"] = self.classes
-        self._record["versions"] = _versions()
+        self._record["versions"] = versions()
         plans = self._record.setdefault("plan", {})
         plans[name] = engine.describe().as_dicts()
         self._record.setdefault("sessions", []).append({**begun, **where})
@@ -362,16 +360,6 @@ def _replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
         return bool(new["name"] == old.get("name"))
     same = all(new.get(key) == old.get(key) for key in ("run", "step", "value", "shape"))
     return same and str(new["name"]).endswith(f"_{old.get('name')}")
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "system": platform.platform()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _table(value: Any) -> dict[str, Any] | None:

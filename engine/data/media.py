@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Histogram", "columns_and_rows", "drawn", "histogram_of", "pixels", "png", "tiled"]
+from .png import png
+
+__all__ = ["Histogram", "columns_and_rows", "drawn", "histogram_of", "pixels", "png_of", "tiled"]
 
 Pixels = NDArray[np.uint8]
 
@@ -113,18 +115,16 @@ def tiled(images: Pixels) -> Pixels:
     return sheet[:-1, :-1]
 
 
-def png(image: Pixels) -> bytes:
+def png_of(image: Pixels) -> bytes:
     """An image as the contents of a PNG file; several as tiles of one.
 
     Example:
-        >>> png(np.zeros((2, 2), dtype=np.uint8))[1:4]
+        >>> png_of(np.zeros((2, 2), dtype=np.uint8))[1:4]
         b'PNG'
     """
-    from matplotlib.image import imsave
-
-    buffer = io.BytesIO()
-    imsave(buffer, tiled(image), format="png", cmap="gray", vmin=0, vmax=255)
-    return buffer.getvalue()
+    sheet = tiled(image)
+    height, width, *channels = sheet.shape
+    return png(sheet.tobytes(), width, height, *channels)
 
 
 def drawn(figure: Any) -> Pixels:

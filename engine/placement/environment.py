@@ -13,7 +13,7 @@ import torch
 from ..random import current_seed
 from .ranks import world_size
 
-__all__ = ["environment"]
+__all__ = ["environment", "versions"]
 
 _PACKAGES = ("footplate", "torch", "torchvision", "pytorch-ignite", "numpy")
 
@@ -32,9 +32,7 @@ def environment() -> dict[str, Any]:
         (True, 1)
     """
     return {
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **{name: known for name in _PACKAGES if (known := _version_of(name))},
+        **versions(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -45,6 +43,15 @@ def environment() -> dict[str, Any]:
         "processes": world_size(),
         "seed": current_seed(),
         "command": " ".join(sys.orig_argv),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The operating system, Python, and the packages that count, as far as they are here."""
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: known for name in _PACKAGES if (known := _version_of(name))},
     }
 
 

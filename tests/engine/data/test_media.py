@@ -16,14 +16,14 @@ from footplate.engine.data.media import (
     drawn,
     histogram_of,
     pixels,
-    png,
+    png_of,
     tiled,
 )
 from footplate.engine.data.prediction_grid import prediction_grid, right
 
 
 def read(content):
-    return np.round(imread(io.BytesIO(content))[..., :3] * 255).astype(np.uint8)
+    return np.round(np.atleast_3d(imread(io.BytesIO(content)))[..., :3] * 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3), (2, 4, 6, 3)])
@@ -48,8 +48,8 @@ def test_other_shapes_are_refused(shape):
 def test_a_png_comes_back():
     gray = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
     colours = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
-    assert np.array_equal(read(png(colours)), colours)
-    assert np.abs(read(png(gray))[..., 0].astype(int) - gray).max() <= 1  # 256 shades of a map
+    assert np.array_equal(read(png_of(colours)), colours)
+    assert np.abs(read(png_of(gray))[..., 0].astype(int) - gray).max() <= 1  # 256 shades of a map
 
 
 def test_tiles_stand_row_by_row():
