@@ -394,23 +394,28 @@ def test_an_interrupt_in_the_midst_of_copying_loses_no_weight(cut, use):
     assert same(bits(model), trained)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_at_any_time_loses_no_weight():
     model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(60)))
     ema = EMA(model)
     ema.update()
     shift(model)
     trained, cuts, pause = bits(model), 0, random.Random(0)
+    rung = False
 
     def interrupt(*_: object) -> None:
+        nonlocal rung
+        rung = True
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         with torch.enable_grad():  # torch's no_grad(), cut off at its end, leaves gradients off
             for _ in range(150):
+                rung = False
                 try:
                     signal.setitimer(signal.ITIMER_REAL, pause.uniform(1e-4, 1.5e-3))
-                    while True:
+                    while not rung:  # what rings in a callback of the collector is swallowed there
                         with ema.applied():
                             pass
                 except KeyboardInterrupt:
@@ -420,7 +425,7 @@ def test_a_signal_at_any_time_loses_no_weight():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert cuts == 150
+    assert cuts > 100
     ema.state_dict()
 
 
