@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .engine.checkpoints.weights import load_from
     from .engine.hyper_parameters import hyper_parameters
     from .engine.stream.logging import log
+    from .recipes.composition.hook import Hook
+    from .recipes.runner import Runner
 
 __all__ = [
     "Bus",
@@ -41,7 +43,9 @@ __all__ = [
     "Events",
     "Filter",
     "Handler",
+    "Hook",
     "Priority",
+    "Runner",
     "Signalled",
     "State",
     "Workflow",
@@ -58,6 +62,8 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "Hook": ".recipes.composition.hook",
+    "Runner": ".recipes.runner",
     "hyper_parameters": ".engine.hyper_parameters",
     "load_checkpoint": ".engine.checkpoints.loading",
     "load_from": ".engine.checkpoints.weights",

@@ -6,8 +6,11 @@ equal to the code.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
+from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 
 from footplate.engine.events import Event, Events
@@ -20,6 +23,11 @@ from footplate.engine.stream.scalars import (
     SCALARS_LOGGED,
     VALUE_LOGGED,
 )
+from footplate.recipes.composition import options
+from footplate.recipes.composition.bundles import DEFAULT_HOOKS
+from footplate.recipes.composition.points import CALLS, EVERYWHERE, KEEPING
+from footplate.recipes.composition.points import POINTS as HOOK_POINTS
+from footplate.recipes.config.registry import HOOKS
 
 PAGES = Path(__file__).parent
 MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -76,7 +84,86 @@ def logging_events() -> str:
     return _events((VALUE_LOGGED, METRICS_COMPUTED, SCALARS_LOGGED, MEDIA_LOGGED))
 
 
+def hook_points() -> str:
+    """Every point of an engine that hooks are named after, those of one event in one row.
+
+    What only differs by the engine's name is spelled for ``train``.
+    """
+    rows: dict[tuple[str, str], dict[str, list[str]]] = {}
+    values = {}
+    for point in HOOK_POINTS.values():
+        of = "any engine" if len(point.roles) > 1 else f"`{point.roles[0]}`"
+        key = f"`{point.event}`", "the outermost engine" if point.outer else of
+        values[key] = point.values
+        rows.setdefault(key, {}).setdefault(point.system, []).append(f"`{point.name}`")
+    return _table(
+        ("event", "of", "MMEngine, MMCV", "wall_e", "Lightning", "hands over"),
+        (
+            (
+                *key,
+                ", ".join(by.get("MMEngine", []) + by.get("MMCV", [])),
+                ", ".join(by.get("wall_e", [])),
+                ", ".join(by.get("Lightning", [])),
+                _listed(values[key]),
+            )
+            for key, by in rows.items()
+            if key[1] not in ("`val`", "`test`", "`predict`") or "wall_e" in by
+        ),
+    )
+
+
+def hook_values() -> str:
+    """What every method of a hook may ask for."""
+    return _listed(EVERYWHERE) + "\n"
+
+
+def hook_calls() -> str:
+    """Every point of a call, and of a hook's own part of a checkpoint."""
+    calls = ((f"`{name}`", one.when, _listed(one.values)) for name, one in CALLS.items())
+    keeping = ((f"`{name}`", when, "`checkpoint`") for name, when in KEEPING.items())
+    return _table(("method", "is called when", "hands over"), (*calls, *keeping))
+
+
+def default_hooks() -> str:
+    """The default hooks with their options."""
+    rows = []
+    for name, spec in DEFAULT_HOOKS.items():
+        kind = HOOKS.find(spec["type"])
+        taken = [one.name for one in fields(kind) if one.init]
+        does = inspect.getdoc(kind).splitlines()[0]
+        priority = f"`{kind.priority.name}`"
+        rows.append((f"`{name}`", f"`{kind.__name__}`", priority, does, _listed(taken)))
+    return _table(("name", "type", "priority", "what it does", "options"), rows)
+
+
+def group(kind: type) -> str:
+    """The options of a group, as its docstring has them."""
+    text = inspect.getdoc(kind).partition("Attributes:\n")[2]
+    said = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", text, re.MULTILINE)
+    told = {name: re.sub(r"\s+", " ", does).replace("``", "`") for name, does in said}
+    rows = ((f"`{one.name}`", _default(one), told[one.name]) for one in fields(kind))
+    return _table(("option", "default", "meaning"), rows)
+
+
+def _default(field: object) -> str:
+    return "none" if field.default in (MISSING, None) else f"`{field.default!r}`"
+
+
 TABLES = {
+    "hook_points": hook_points,
+    "hook_values": hook_values,
+    "hook_calls": hook_calls,
+    "default_hooks": default_hooks,
+    **{
+        name: partial(group, kind)
+        for name, kind in (
+            ("train_cfg", options.TrainCfg),
+            ("eval_cfg", options.EvalCfg),
+            ("randomness", options.Randomness),
+            ("env_cfg", options.EnvCfg),
+            ("log_processor", options.LogProcessorCfg),
+        )
+    },
     "events": events,
     "step_events": step_events,
     "logging_events": logging_events,

@@ -147,6 +147,7 @@ def _start_anew(
         set_limit(state, "max_iters", max_iters)
     state.dataloader = data
     engine.progress = Progress()
+    engine.notes.clear()
     engine.source = engine.source.anew()
 
 

@@ -8,8 +8,8 @@ from typing import Any
 __all__ = ["flattened"]
 
 
-def flattened(nested: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
-    """All values of nested mappings, with dots between the names.
+def flattened(nested: Mapping[str, Any], *, prefix: str = "", by: str = ".") -> dict[str, Any]:
+    """All values of nested mappings, with dots between the names, or whatever else.
 
     Example:
         >>> flattened({"lr": 0.1, "model": {"width": 3, "act": {}}})
@@ -18,7 +18,7 @@ def flattened(nested: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         if isinstance(value, Mapping):
-            flat.update(flattened(value, prefix=f"{prefix}{name}."))
+            flat.update(flattened(value, prefix=f"{prefix}{name}{by}", by=by))
         else:
             flat[f"{prefix}{name}"] = value
     return flat

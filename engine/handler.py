@@ -16,7 +16,7 @@ from .signature import Call, compile_call, label
 if TYPE_CHECKING:
     from .engine import Engine
 
-__all__ = ["Handler", "connections", "key_of"]
+__all__ = ["Handler", "connections", "key_of", "snake_case"]
 
 _NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
@@ -75,10 +75,17 @@ def key_of(handler: Handler) -> str:
         >>> key_of(LRSchedule())
         'lr_schedule'
     """
-    if handler.name is not None:
-        return handler.name
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(handler).__name__)
-    return words.lower()
+    return snake_case(type(handler).__name__) if handler.name is None else handler.name
+
+
+def snake_case(name: str) -> str:
+    """The name of a class as one writes that of a variable.
+
+    Example:
+        >>> snake_case("BinaryF1Score"), snake_case("ROCAUC")
+        ('binary_f1_score', 'rocauc')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def connections(

@@ -10,6 +10,7 @@ from .bus import Bus
 from .channel import Channel, Suspended
 from .emitter import Emitter
 from .errors import DataError, Signalled
+from .notes import Notes
 from .random import preserved
 from .serialization import is_plain
 from .signature import label
@@ -73,6 +74,7 @@ class Loop(Emitter):
         state: what people read and some of what they may write.
         progress: exactly where the run stands.
         source: where in the data that is.
+        notes: what is saved with it for whoever asks when it goes on.
         last_event_name: the last event whose handlers were called.
         delivering: the event that is being delivered, if a signal may cut it between two
             receivers.
@@ -90,6 +92,7 @@ class Loop(Emitter):
         self.state: State = State(stage=name)
         self.progress = Progress()
         self.source = Source()
+        self.notes = Notes()
         self.last_event_name: str | None = None
         self.delivering: str | None = None
         self.should_terminate: bool | str = False

@@ -76,6 +76,7 @@ def dump(engine: Engine) -> dict[str, Any]:
         "run_seconds": progress.run_time.seconds,
         "epoch_seconds": progress.epoch_time.seconds,
         "handlers": {key: handler.state_dict() for key, handler in stateful(engine).items()},
+        "notes": engine.notes.state_dict(),
     }
     cut = progress.delivered or progress.next is Next.ITERATION_COMPLETED
     if cut and is_plain(state.output):
@@ -203,6 +204,7 @@ def _place(
         if within:  # begun in the next epoch, as the engine counts
             state.epoch += 1
         engine.source = Source(1 if within else 0, within or None)
+    engine.notes.load_state_dict(exact.get("notes", {}))
     progress.iteration, progress.epoch, progress.loaded = state.iteration, state.epoch, True
     engine.progress = progress
     state.output = progress.output

@@ -126,7 +126,7 @@ def _place(engine: Engine, point: LogPoint) -> str:
         where = f"[{point.step}/{run.max_iters}]"
         if run is engine.state:
             return where
-    if point.on != "iteration":
+    if point.on != "iteration" or not engine.state.iteration:
         return where
     return f"{where}[{engine.progress.epoch_iteration + 1}{_of(engine.state.epoch_length)}]"
 
@@ -142,4 +142,6 @@ def _read(name: str, value: float) -> str:
         return f"{value:.0f} MiB"
     if name in ("time", "data_time"):
         return f"{value:.3f} s"
+    if name.endswith("/s"):
+        return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
     return f"{value:.2e}" if name.startswith("lr") else readable(value)

@@ -60,15 +60,18 @@ class CSV(FileSink):
         super().__init__(path, names=names, every=every)
         self._columns = list(COLUMNS)
 
-    def open(self, keep: Keep | None) -> None:
+    def open(self, keep: Keep | None) -> int:
         """Open the file; it is replaced as a whole, or left as it is."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
         self._columns, rows = self._read()
-        whole = self._text(row for row in rows if keep is None or keep(row))
+        if keep is not None:
+            rows = [row for number, row in enumerate(rows) if keep(number, row)]
+        whole = self._text(rows)
         if whole != self.path.read_text(encoding="utf-8", errors="replace"):
             self._replace(whole)
         self._reopen()
+        return len(rows)
 
     def write(self, engine: Engine, point: LogPoint) -> None:
         """Write a row."""
@@ -82,6 +85,7 @@ class CSV(FileSink):
         if self.client is not None:
             self.client.write(self._text([row], header=False))
             self.client.flush()
+            self.rows += 1
 
     def close(self) -> None:
         """Close the file."""

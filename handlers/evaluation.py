@@ -11,11 +11,13 @@ from ..engine.errors import nearest
 from ..engine.evaluating import check_names, measured, report
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
+from ..engine.outermost import outermost
 from ..engine.priority import Priority
 from ..engine.samplers import loaders_in
 from ..engine.serialization import is_plain
 from ..engine.source import Source
 from ..engine.stream.scalars import METRICS_COMPUTED
+from ..engine.stream.sink import Sink
 
 __all__ = ["Evaluation"]
 
@@ -92,6 +94,13 @@ class Evaluation(Handler):
             raise ValueError(f"{engine!r} can't evaluate itself; attach this to the trainer.")
         engine.register_events(METRICS_COMPUTED, behind=Events.ITERATION_COMPLETED)
         engine.add_event_handler(self.when, self._evaluate, priority=self.priority)
+
+    def opened(self, engine: Engine) -> None:
+        """Have the places of the evaluators' own sinks saved with the run, before they open."""
+        for evaluator in (_several(self.evaluator, _is_engine) or {"": self.evaluator}).values():
+            for one in evaluator.handlers.values():
+                if isinstance(one, Sink):
+                    one.expect(outermost(engine), evaluator)
 
     def started(self, engine: Engine) -> None:
         """Forget an evaluation that was cut, as the run does not go on with it."""

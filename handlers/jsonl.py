@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from ..engine.engine import Engine
 from ..engine.stream.file_sink import FileSink, Keep, row_of
 from ..engine.stream.journal import Journal
@@ -43,14 +45,17 @@ class JSONL(FileSink):
 
     client: Journal | None = None
 
-    def open(self, keep: Keep | None) -> None:
+    def open(self, keep: Keep | None) -> int:
         """Open the journal."""
-        self.client = Journal(self.path, keep=keep)
+        number = count()
+        self.client = Journal(self.path, keep=keep and (lambda row: keep(next(number), row)))
+        return self.client.entries
 
     def write(self, engine: Engine, point: LogPoint) -> None:
         """Write a line."""
         if self.client is not None:
             self.client.append(row_of(point))
+            self.rows += 1
 
     def close(self) -> None:
         """Close the journal."""

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,18 @@ class MediaFolder(FileSink):
         self.folder = Path(folder)
         super().__init__(self.folder / "media.jsonl", names=names)
 
-    def open(self, keep: Keep | None) -> None:
+    def open(self, keep: Keep | None) -> int:
         """Open the index; the files of lines that are not kept go with them."""
-        if keep is not None and self.path.exists():
-            for line in Journal.read(self.path):
-                if not keep(line):
-                    (self.folder / line["file"]).unlink(missing_ok=True)
-        self.client = Journal(self.path, keep=keep)
+        number = count()
+
+        def stays(line: dict[str, Any]) -> bool:
+            if keep is None or keep(next(number), line):
+                return True
+            (self.folder / line["file"]).unlink(missing_ok=True)
+            return False
+
+        self.client = Journal(self.path, keep=stays)
+        return self.client.entries
 
     def close(self) -> None:
         """Close the index."""
@@ -113,6 +119,7 @@ class MediaFolder(FileSink):
             "wall_time": time.time(),
         }
         self.client.append(line)
+        self.rows += 1
 
     def _free(self, name: str, step: int, suffix: str) -> Path:
         """A file that is not there yet."""

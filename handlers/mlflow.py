@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,10 +27,11 @@ class MLflow(Sink):
     """Logs to MLflow: a server, a data base or a folder.
 
     Metrics are named ``engine/name``, steps are iterations; media become artifacts, in whose JSON
-    NaN and infinities are ``"NaN"`` and ``"Infinity"``. A trainer that starts anew again has a new
-    run there. A run that is resumed from a checkpoint goes on with the same run there. What that
-    has of the iterations that are repeated stays, and is not logged again; media of them take the
-    place of the old ones.
+    NaN and infinities are ``"NaN"`` and ``"Infinity"``. Characters that MLflow does not take in
+    the names of metrics and parameters, as in ``acc@1``, are written as ``_``. A trainer that
+    starts anew again has a new run there. A run that is resumed from a checkpoint goes on with the
+    same run there. What that has of what is repeated stays, and is not logged again; media of it
+    take the place of the old ones.
 
     Args:
         experiment: the experiment's name; made if need be.
@@ -48,6 +50,7 @@ class MLflow(Sink):
 
     Raises:
         ImportError: if mlflow is not installed.
+        ValueError: when two metrics, or two parameters, come to have the same name.
 
     Example:
         >>> MLflow("digits", tracking_uri="sqlite:///mlflow.db")  # doctest: +SKIP
@@ -76,8 +79,10 @@ class MLflow(Sink):
         self.hyper_parameters = None if hyper_parameters is None else plain(hyper_parameters)
         self.run_id: str | None = None
         self.client: Any = self._mlflow.MlflowClient(tracking_uri=tracking_uri)
-        self._gone_on_from = 0  # iterations
-        self._there: dict[str, set[int]] = {}  # steps behind that, by metric
+        self._began = 0  # the iteration
+        self._points: Counter[str] = Counter()  # how many of each metric the run comes to so far
+        self._again: dict[str, Counter[int]] = {}  # those that are there and come again, by step
+        self._names: dict[str, str] = {}  # of metrics, by what they are called there
 
     def start_anew(self, *, again: bool) -> None:
         """Begin another run."""
@@ -86,16 +91,21 @@ class MLflow(Sink):
 
     def begin(self, engine: Engine) -> None:
         """Begin a run, or go on with it."""
-        self._gone_on_from, self._there = engine.progress.began, {}
+        self._began, self._again = engine.progress.began, {}
         if self.run_id is not None:
+            if self.goes_on_from is not None:
+                self._points = Counter(self.goes_on_from)
             self.client.update_run(self.run_id, status="RUNNING")
             return
+        self._points = Counter()
+        known: dict[str, Any] = {}
+        for name, value in flattened(self.hyper_parameters or {}).items():
+            known[_legal(name, known, "hyper-parameters")] = value
         found = self.client.get_experiment_by_name(self.experiment)
         where = found.experiment_id if found else self.client.create_experiment(self.experiment)
         run = self.client.create_run(where, run_name=self.run_name, tags=self.tags)
         self.run_id = run.info.run_id
-        known = flattened(self.hyper_parameters or {}).items()
-        told = [self._mlflow.entities.Param(name, str(value)) for name, value in known]
+        told = [self._mlflow.entities.Param(name, str(value)) for name, value in known.items()]
         for first in range(0, len(told), _PARAMETERS):
             self.client.log_batch(self.run_id, params=told[first : first + _PARAMETERS])
 
@@ -104,7 +114,7 @@ class MLflow(Sink):
         now = int(time.time() * 1000)
         metrics = [
             self._mlflow.entities.Metric(name, value, now, point.step)
-            for name, value in ((f"{point.engine}/{n}", v) for n, v in point.scalars.items())
+            for name, value in self._named(point).items()
             if not self._is_there(name, point.step)
         ]
         if metrics:
@@ -114,15 +124,39 @@ class MLflow(Sink):
         """Close the run; killed is what a signal or a pause ended."""
         self.client.set_terminated(self.run_id, status=_STATUS.get(status, "KILLED"))
 
+    def place(self) -> dict[str, int]:
+        """How many points there are of each metric."""
+        return dict(self._points)
+
+    def _named(self, point: LogPoint) -> dict[str, float]:
+        """Scalars by names that MLflow takes."""
+        named = {}
+        for name, value in point.scalars.items():
+            full = f"{point.engine}/{name}"
+            if full not in self._names:
+                self._names[full] = _legal(full, self._names.values(), "scalars")
+            named[self._names[full]] = value
+        return named
+
     def _is_there(self, metric: str, step: int) -> bool:
-        """Whether an earlier process has logged it, behind the checkpoint gone on from."""
-        if not self._gone_on_from:
-            return False
-        if metric not in self._there:
-            history = self.client.get_metric_history(self.run_id, metric)
-            steps = {one.step for one in history}
-            self._there[metric] = {one for one in steps if one > self._gone_on_from}
-        return step in self._there[metric]
+        """Count a point, and say whether an earlier process has logged it already."""
+        if metric not in self._again:
+            self._again[metric] = self._coming_again(metric)
+        self._points[metric] += 1
+        again = self._again[metric]
+        again[step] -= 1
+        return again[step] >= 0
+
+    def _coming_again(self, metric: str) -> Counter[int]:
+        """How many points that are there of each step a run that goes on comes to once more."""
+        known = self.goes_on_from is not None
+        if not known and not self._began:
+            return Counter()
+        history = self.client.get_metric_history(self.run_id, metric)
+        again = Counter(one.step for one in history if one.step > self._began)
+        if known:  # those of a nested run, at the iteration that it goes on from
+            again[self._began] = max(len(history) - self._points[metric] - again.total(), 0)
+        return again
 
     # ------------------------------------------------------------------ media
 
@@ -159,6 +193,22 @@ class MLflow(Sink):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with that run."""
         self.run_id = state["run_id"]
+
+
+def _legal(name: str, others: Iterable[str], what: str) -> str:
+    """A name that MLflow takes, if no other has become the same.
+
+    Raises:
+        ValueError: if one has.
+    """
+    legal = re.sub(r"[^\w. :/-]|^\.\.", "_", name)
+    legal = "/".join(one if one.strip(".") else "_" for one in legal.split("/"))  # it is a path
+    if legal in others:
+        raise ValueError(
+            f"MLflow takes letters, digits and _-. :/ in names, so that {name!r} becomes "
+            f"{legal!r}, as another of the {what} does already; give one of them another name."
+        )
+    return legal
 
 
 def _file(engine: Engine, name: str, step: int, suffix: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -12,12 +13,14 @@ from torch import Tensor
 from ..engine.engine import Engine
 from ..engine.errors import nearest
 from ..engine.events import Event, EventList, Events
+from ..engine.flattened import flattened
 from ..engine.handler import Handler
 from ..engine.nested import samples_in
-from ..engine.placement.ranks import world_size
+from ..engine.outermost import outermost
+from ..engine.placement.ranks import gathered, is_first, world_size
 from ..engine.placement.reducing import Totals, means_over_ranks, statistics_over_ranks
 from ..engine.priority import Priority
-from ..engine.state import Next
+from ..engine.state import Next, State
 from ..engine.step.series import Reading, Series, read_all
 from ..engine.stream.history import History, Statistic
 from ..engine.stream.scalars import (
@@ -31,6 +34,8 @@ from ..engine.stream.sink import Sink
 
 __all__ = ["Scalars"]
 
+_logger = logging.getLogger("footplate.scalars")
+
 _EVERY_50 = Events.ITERATION_COMPLETED(every=50)
 _MEAN = "a mean over the epoch"
 _BEFORE_THOSE_WHO_LOOK = 45  # behind evaluation, and ahead of early stopping and the like
@@ -39,9 +44,10 @@ _BEFORE_THOSE_WHO_LOOK = 45  # behind evaluation, and ahead of early stopping an
 class Scalars(Handler):
     """Gathers what the step reports and what ``engine.log()`` is given, and logs it in points.
 
-    Between two log points tensors stay on their device: no operation is run on them, and nothing
-    waits for the device. At a log point all are read at once, and one event, ``SCALARS_LOGGED``,
-    hands on by name
+    Of a step's output it takes what is one number, in a tensor of one element or not, and that of
+    nested mappings, ``"losses/box"`` say. Between two log points tensors stay on their device: no
+    operation is run on the fresh result of one, and nothing waits for the device. At a log point
+    all are read at once, and one event, ``SCALARS_LOGGED``, hands on by name
 
     - the means of what came since the log point before, weighted by samples;
     - gauges: what each attached handler that has a method ``gauges(engine)`` tells, as learning
@@ -51,8 +57,8 @@ class Scalars(Handler):
     With an epoch it hands on means over that: of the step's numbers as ``loss_epoch``, of those
     logged with ``on="epoch"`` by their own names. Over several processes means are taken over all
     of them. All but gauges stand in ``engine.state.metrics`` before early stopping and the like
-    look; all are in ``engine.history``. A tensor must not be written to before it is read. A NaN
-    makes a mean NaN.
+    look; all are in ``engine.history``. What is logged behind a log point, or before training, is
+    logged at the next event of the epoch. A NaN makes a mean NaN.
 
     Args:
         when: the log points; besides, the end of each epoch and of the run is one.
@@ -66,7 +72,7 @@ class Scalars(Handler):
 
     Raises:
         ValueError: when two values of different origin go by one name; when a value is logged for
-            a sink that is not attached.
+            a sink that is not attached; when a tensor was written to in place before it was read.
         TypeError: when a value is logged that is not one number.
 
     Example:
@@ -116,6 +122,10 @@ class Scalars(Handler):
         self._fresh: set[str] = set()  # what came since an epoch was logged
         self._metrics: dict[str, float] = {}  # computed, and not yet logged
         self._running: dict[str, Any] = {}  # metrics that change with each iteration
+        self._several: set[str] = set()  # names in the step's output that stand for no one number
+        self._said_nothing = False  # whether there was nothing to log, and that was said
+        self._measures = False  # whether the engine has metrics of its own
+        self._shown: tuple[str, dict[str, float]] | None = None  # means that stand in the metrics
         self._due = False
         self._number = 0  # of log points of iterations
         self._told_at = 0  # the iteration in which gauges were asked
@@ -134,6 +144,7 @@ class Scalars(Handler):
         add(completed, self._gather, priority=Priority.HIGH)
         add(self.when, self._show, "iteration", priority=_BEFORE_THOSE_WHO_LOOK)
         add(completed | Events.STARTED, self._log_if_due, priority=self.priority)
+        add(Events.STARTED, self._log_what_is_late, "epoch", priority=Priority.LOWEST)
         for event, on in ((Events.EPOCH_COMPLETED, "epoch"), (Events.COMPLETED, "run")):
             add(event, self._show, on, priority=_BEFORE_THOSE_WHO_LOOK)
             add(event, self._log, on, priority=self.priority)
@@ -148,14 +159,14 @@ class Scalars(Handler):
         for held in (self._origins, self._outputs, self._logged, self._pending):
             held.clear()
         self._fresh, self._metrics, self._running = set(), {}, {}
+        self._several, self._shown, self._measures = set(), None, False
         self._due, self._number, self._told_at = False, 0, 0
         for name in self.also:
             self._claim(name, "a statistic")
 
     def _begin_epoch(self, engine: Engine) -> None:
-        """Begin its means; what an epoch without an end has left belongs to that."""
-        self._read()
-        self._commit()
+        """Log what the epoch before has left behind its end, and begin the means of this one."""
+        self._log_what_is_late(engine, "epoch")
         self._fresh.clear()
         self._history.begin_epoch()
 
@@ -163,19 +174,46 @@ class Scalars(Handler):
 
     def _gather(self, engine: Engine) -> None:
         """Take in the numbers of the step's output."""
-        state, outputs = engine.state, self._outputs
-        output = state.output
-        if type(output) is not dict:
-            output = output if isinstance(output, Mapping) else {"output": output}
-        weight = None
-        for name, value in output.items():
-            if value.dim() == 0 if isinstance(value, Tensor) else _is_number(value):
-                if weight is None:
-                    weight = self.weigh(state.batch)
-                if name not in outputs:
-                    self._claim_output(name)
-                    outputs[name] = Series()
-                outputs[name].append(state.iteration, value, weight)
+        output = engine.state.output
+        if type(output) is not dict and not isinstance(output, Mapping):
+            output = {"output": output}
+        self._take_in(engine.state, output)
+
+    def _take_in(self, state: State, output: Mapping[str, Any], within: str = "") -> None:
+        outputs, weight = self._outputs, None
+        for key, value in output.items():
+            name = f"{within}{key}" if within else key
+            number: Tensor | float | None
+            if isinstance(value, Tensor):
+                number = value if not value.dim() or self._is_one(name, value.numel()) else None
+            elif isinstance(value, Mapping):
+                self._take_in(state, value, f"{name}/")
+                continue
+            else:
+                number = self._plain(name, value)
+            if number is None:
+                continue
+            if weight is None:
+                weight = self.weigh(state.batch)
+            if name not in outputs:
+                if isinstance(number, Tensor) and number.is_complex():
+                    continue
+                self._claim_output(name)
+                outputs[name] = Series(f"{self.prefix}{name}")
+            outputs[name].append(state.iteration, number, weight)
+
+    def _plain(self, name: str, value: Any) -> float | None:
+        """The one number that a value is which is no tensor; of numpy it is a copy."""
+        if isinstance(value, (int, float)):
+            return None if isinstance(value, bool) else value
+        one = _is_real(value) and self._is_one(name, value.size)
+        return float(value.item()) if one else None
+
+    def _is_one(self, name: str, count: int) -> bool:
+        """Whether a name stands for one number, and not for one a sample, of which there is one."""
+        if count != 1:
+            self._several.add(name)
+        return name not in self._several
 
     def _claim_output(self, name: str) -> None:
         self._claim(f"{self.prefix}{name}", "the step's output")
@@ -198,7 +236,7 @@ class Scalars(Handler):
         if series is None or record.on != on or record.to != to:
             _check(engine, name, on, to)
             self._claim(name, f"engine.log(on={on!r})")
-            series = self._logged.setdefault(name, Series())
+            series = self._logged.setdefault(name, Series(name))
             record.on, record.to = on, to
         record.bar = bar
         weight = self.weigh(engine.state.batch) if weight is None else _single(weight, name)
@@ -206,13 +244,19 @@ class Scalars(Handler):
 
     def _measure(self, engine: Engine, metrics: Mapping[str, Any], on: str) -> None:
         """Take in metrics; what are not single numbers stay where they are."""
-        if on == "epoch":
-            self._metrics.update(scalars_of(metrics))
-            return
-        for name, value in metrics.items():  # tensors are read when they are logged
-            single = value.numel() == 1 if isinstance(value, Tensor) else _is_number(value)
-            if single:
-                self._running[name] = value if isinstance(value, Tensor) else float(value)
+        self._measures = self._measures or metrics.keys() - engine.state.measured.keys() != set()
+        for name, value in _by_name(metrics).items():
+            if on == "epoch":
+                if (number := number_of(value)) is not None:
+                    self._claim(name, "a metric")
+                    self._metrics[name] = float(number)
+            elif isinstance(value, Tensor):  # which is read when it is logged
+                if value.numel() == 1 and not value.is_complex():
+                    self._claim(name, "a running metric")
+                    self._running[name] = value
+            elif _is_number(value):
+                self._claim(name, "a running metric")
+                self._running[name] = float(value)
 
     def _claim(self, name: str, origin: str) -> None:
         """Refuse a name that stands for something else."""
@@ -230,6 +274,7 @@ class Scalars(Handler):
         for name, read in read_all({**outputs, **self._logged}).items():
             self._pending.setdefault(name, []).extend(read)
             self._fresh.add(name)
+            self._shown = None
 
     def _commit(self) -> dict[str, list[Reading]]:
         """Put into the history what was read, and hand it on."""
@@ -249,10 +294,13 @@ class Scalars(Handler):
         by_hand = {name for name in self._logged if self._history.record(name).on == "epoch"}
         return {n: _total(r) for n, r in self._pending.items() if n not in by_hand}
 
-    def _epoch(self) -> Totals:
-        """What means over the epoch are made of, what is pending included."""
+    def _epoch(self, *, ended: bool) -> Totals:
+        """What means over the epoch are made of, what is pending included.
+
+        The step's numbers have one only of an epoch that ended as such.
+        """
         names = {name: name for name in self._logged if self._history.record(name).on == "epoch"}
-        if self.epoch_suffix is not None:
+        if ended and self.epoch_suffix is not None:
             outputs = (f"{self.prefix}{name}" for name in self._outputs)
             names.update((name, f"{name}{self.epoch_suffix}") for name in outputs)
         totals = {}
@@ -269,10 +317,28 @@ class Scalars(Handler):
         """Put into the metrics what will be logged, for those who look at them before that."""
         self._due = True
         self._read()
-        engine.state.metrics.update(self._means(engine, on))
+        self._shown = on, self._means(engine, on)
+        engine.state.metrics.update(self._shown[1])
+        if not self._said_nothing:
+            self._say_nothing(engine)
 
-    def _means(self, engine: Engine, on: str) -> dict[str, float]:
-        totals = self._window() if on == "iteration" else {**self._window(), **self._epoch()}
+    def _say_nothing(self, engine: Engine) -> None:
+        """Warn once of a step whose output nobody takes for numbers, if there are no others."""
+        output = engine.state.output
+        if output is None or self._outputs or self._logged or self._measures:
+            return
+        self._said_nothing = True
+        _logger.warning(
+            "%r has nothing to log: the output of its step is a %s without a single number; "
+            "return a number, or a mapping from names to numbers, or call engine.log().",
+            engine,
+            type(output).__name__,
+        )
+
+    def _means(self, engine: Engine, on: str, *, late: bool = False) -> dict[str, float]:
+        totals = self._window()
+        if on != "iteration":
+            totals.update(self._epoch(ended=not late))
         return means_over_ranks(totals, point=f"{on} {engine.state.iteration}")
 
     def _log_if_due(self, engine: Engine) -> None:
@@ -280,10 +346,11 @@ class Scalars(Handler):
             self._log(engine, "iteration")
 
     def _log_what_is_late(self, engine: Engine, on: str) -> None:
-        """Log what a handler behind the log point has logged."""
-        if self._metrics or any(map(len, self._logged.values())):
+        """Log what came behind the log point; every process does if one of them has to."""
+        waiting = (*self._outputs.values(), *self._logged.values())
+        if any(gathered(bool(self._metrics or self._pending or any(map(len, waiting))))):
             self._due = True
-            self._log(engine, on)
+            self._log(engine, on, late=True)
 
     def _log_what_is_left(self, engine: Engine, exception: BaseException) -> None:
         """Log what came before an error, as it may tell why; never together with others."""
@@ -297,7 +364,7 @@ class Scalars(Handler):
                 self._due = True
                 self._log(engine, "run")
 
-    def _log(self, engine: Engine, on: str) -> None:
+    def _log(self, engine: Engine, on: str, *, late: bool = False) -> None:
         """Log what is due, with what came since it was read."""
         scalars, gauges, values = dict(self._metrics), {}, {}
         self._note(engine, self._metrics, "a metric")
@@ -306,11 +373,13 @@ class Scalars(Handler):
             self._number += on == "iteration"
             number = self._number
             self._read()
-            means = self._means(engine, on)
+            means = self._means_now(engine, on, late)
             values = {name: [(i, v) for i, v, _ in read] for name, read in self._commit().items()}
             over = {name: one for name, one in means.items() if self._origins.get(name) == _MEAN}
             self._note(engine, over, _MEAN)
-            if means or on != "run":  # else there is nothing new at the end of the run
+            if late:
+                scalars = {**means, **scalars}
+            elif means or on != "run":  # else there is nothing new at the end of the run
                 scalars = {**means, **self._current(engine, on), **scalars}
                 gauges = self._gauges(engine)
         self._due, self._metrics = False, {}
@@ -321,12 +390,19 @@ class Scalars(Handler):
             engine.fire_event(
                 SCALARS_LOGGED,
                 step=engine.state.iteration,
-                epoch=engine.state.epoch,
+                epoch=engine.progress.epoch,  # at EPOCH_STARTED that which has ended
                 on=on,
                 number=number,
                 scalars={**gauges, **scalars},
                 values=values,
             )
+
+    def _means_now(self, engine: Engine, on: str, late: bool) -> dict[str, float]:
+        """The means that were shown, if they are all that there is; other processes may differ."""
+        shown, self._shown = self._shown, None
+        if shown is not None and shown[0] == on and world_size() == 1:
+            return shown[1]
+        return self._means(engine, on, late=late)
 
     def _current(self, engine: Engine, on: str) -> dict[str, float]:
         """Running metrics as they stand, and statistics of the history."""
@@ -367,17 +443,20 @@ class Scalars(Handler):
             "due": self._due,
             "number": self._number,
             "told_at": self._told_at,
+            "several": sorted(self._several),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set all of that."""
-        self._outputs, self._logged = _loaded(state["outputs"]), _loaded(state["logged"])
+        self._outputs = _loaded(state["outputs"], prefix=self.prefix)
+        self._logged = _loaded(state["logged"])
         self._pending = {name: list(readings) for name, readings in state["pending"].items()}
         self._fresh = set(state["fresh"])
         self._metrics, self._running = dict(state["metrics"]), dict(state["running"])
         self._history.load_state_dict(state["history"])
         self._due, self._number = state["due"], state["number"]
-        self._told_at = state["told_at"]
+        self._told_at, self._several = state["told_at"], set(state["several"])
+        self._shown = None
         self._origins = dict.fromkeys(self.also, "a statistic")  # others claim their names anew
         for name in self._outputs:
             self._claim_output(name)
@@ -391,11 +470,22 @@ def _check(engine: Engine, name: Any, on: Any, to: tuple[str, ...] | None) -> No
             f"{name!r} is logged on='iteration' or on='epoch', given {on!r}."
             f"{nearest(str(on), ('iteration', 'epoch'))}"
         )
-    sinks = [key for key, one in engine.handlers.items() if isinstance(one, Sink)]
-    if unknown := [one for one in to or () if one not in sinks]:
+    if to is not None and is_first():  # others may lack the sinks, and write nothing
+        _check_sinks(engine, name, to)
+
+
+def _check_sinks(engine: Engine, name: str, to: tuple[str, ...]) -> None:
+    """Refuse a sink that neither the engine has nor the one that runs it; none is as good as any.
+
+    What a model logs for the trainer's sinks it logs in a validation, too, which may have none.
+    """
+    several = {**outermost(engine).handlers, **engine.handlers}
+    sinks = [key for key, one in several.items() if isinstance(one, Sink)]
+    unknown = [one for one in to if one not in sinks]
+    if sinks and unknown:
         raise ValueError(
             f"{name!r} is logged to {unknown[0]!r}, but the sinks of {engine!r} are "
-            f"{', '.join(sinks) or 'none'}.{nearest(unknown[0], sinks)}"
+            f"{', '.join(sinks)}.{nearest(unknown[0], sinks)}"
         )
 
 
@@ -415,11 +505,39 @@ def _is_number(value: Any) -> bool:
     """Whether it is one real number, numpy's included."""
     if isinstance(value, (int, float)):
         return not isinstance(value, bool)
-    return getattr(value, "ndim", None) == 0 and getattr(value.dtype, "kind", "") in "iuf"
+    return _is_real(value) and bool(value.size == 1)
 
 
-def _loaded(state: Mapping[str, Any]) -> dict[str, Series]:
-    series = {name: Series() for name in state}
+def _is_real(value: Any) -> bool:
+    """Whether it is real numbers of numpy, or one."""
+    return hasattr(value, "ndim") and getattr(value.dtype, "kind", "?") in "iuf"
+
+
+def _by_name(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics with those that a mapping holds by name, unless they stand beside it, too.
+
+    As those of pytorch-ignite do, with a prefix if an evaluation hands them on.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            alone = {
+                inner: one
+                for inner, one in value.items()
+                if not any(k.endswith(str(inner)) and _is_same(one, metrics[k]) for k in metrics)
+            }
+            flat.update(flattened(alone, prefix=f"{name}/", by="/"))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one is other or (isinstance(one, float) and isinstance(other, float) and one == other)
+
+
+def _loaded(state: Mapping[str, Any], prefix: str = "") -> dict[str, Series]:
+    series = {name: Series(f"{prefix}{name}") for name in state}
     for name, one in state.items():
         series[name].load_state_dict(one)
     return series
@@ -428,5 +546,8 @@ def _loaded(state: Mapping[str, Any]) -> dict[str, Series]:
 def _total(readings: Iterable[Reading]) -> tuple[float, float]:
     """The weighted sum and the sum of weights, summed exactly where that can be."""
     products = [value * weight for _, value, weight in readings]
-    finite = all(map(math.isfinite, products))
-    return math.fsum(products) if finite else sum(products), sum(w for _, _, w in readings)
+    weights = sum([weight for _, _, weight in readings])
+    try:
+        return math.fsum(products), weights
+    except (OverflowError, ValueError):  # of infinities of both signs
+        return sum(products), weights

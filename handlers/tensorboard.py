@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 from torch import nn
 
+from ..engine.data.event_file import EventWriter, cut, set_files_aside
 from ..engine.data.media import columns_and_rows, drawn, histogram_of, pixels
 from ..engine.engine import Engine
 from ..engine.flattened import flattened
@@ -27,9 +26,10 @@ class TensorBoard(Sink):
     """Writes event files for TensorBoard.
 
     Tags are ``engine/name``, steps are iterations. Images, histograms, texts, figures and tables
-    are written too; a table becomes a text. A run that goes on writes to the same folder, and
-    TensorBoard hides what was written beyond the place where it goes on. What is written is on the
-    disk within a second; a killed process may lose that much.
+    are written too; a table becomes a text. Each is handed to the operating system at once, so
+    that a killed process loses none. A run that goes on writes another file to the same folder;
+    what was written behind the checkpoint is taken out of the files before. A run that starts anew
+    moves those of an earlier run of the engine into a folder beside this one, ``name.1``.
 
     Args:
         folder: where the event files go; made if need be.
@@ -41,7 +41,7 @@ class TensorBoard(Sink):
         every: which log points of iterations it takes: each n-th.
 
     Attributes:
-        client: the writer of tensorboardX, while a run lasts.
+        client: tensorboardX's ``SummaryWriter``, while a run lasts.
 
     Raises:
         ImportError: when a graph is to be drawn without the package ``tensorboard``.
@@ -74,20 +74,23 @@ class TensorBoard(Sink):
         self.folder = Path(folder)
         self.graph = graph
         self.hyper_parameters = None if hyper_parameters is None else plain(hyper_parameters)
-        self.client: SummaryWriter | None = None
+        self.client: EventWriter | None = None
+        self._file: dict[str, Any] = {"file": "", "size": 0}  # the last one's name and size
         if graph is not None:
             with required("tensorboard", "the graph of a model in TensorBoard"):
                 importlib.import_module("tensorboard")
 
+    def start_anew(self, *, again: bool) -> None:
+        """Move the files of an earlier run aside."""
+        set_files_aside(self.folder, self._run or "engine")
+
     def begin(self, engine: Engine) -> None:
         """Open a file of its own for this call."""
-        done = engine.progress.began
-        self.client = SummaryWriter(
-            str(self.folder),
-            purge_step=done + 1 if done else None,
-            filename_suffix=f".{time.time_ns()}",  # read by name: those of one second in order
-            flush_secs=1,
-        )
+        done, run = engine.progress.began, engine.name or "engine"
+        if done and self.goes_on_from is not None:
+            cut(self.folder, run, **self.goes_on_from)
+        # A TensorBoard that looks on has read already what was cut, and is to hide it.
+        self.client = EventWriter(self.folder, run, purge_step=done + 1 if done else None)
         try:
             if self.graph is not None and not done:
                 draw_graph(self.client, *self.graph)
@@ -96,6 +99,13 @@ class TensorBoard(Sink):
         except BaseException:
             self.client.close()
             raise
+
+    def place(self) -> dict[str, Any]:
+        """Which file it writes, and how much of that there is."""
+        if self.client is not None:
+            file = self.client.file
+            self._file = {"file": file.path.name, "size": file.size}
+        return self._file
 
     def write(self, engine: Engine, point: LogPoint) -> None:
         """Write the scalars."""
@@ -108,6 +118,7 @@ class TensorBoard(Sink):
         if self.hyper_parameters is not None and status in ("completed", "terminated"):
             self._client.file_writer.add_summary(_session({})[1])
         self._client.close()
+        self.place()
         self.client = None
 
     # ------------------------------------------------------------------ media
@@ -152,7 +163,7 @@ class TensorBoard(Sink):
         self._client.add_text(_tag(engine, name), text, step)
 
     @property
-    def _client(self) -> SummaryWriter:
+    def _client(self) -> EventWriter:
         assert self.client is not None, "written to outside of a run"
         return self.client
 

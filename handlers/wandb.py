@@ -76,9 +76,15 @@ class WandB(Sink):
         if again:
             self.run_id, self._rows = uuid.uuid4().hex[:12], 0
 
+    def place(self) -> int:
+        """How many rows there are."""
+        return self._rows
+
     def begin(self, engine: Engine) -> None:
         """Open the run, or go on with it."""
         self._axes.clear()
+        if self.goes_on_from is not None:
+            self._rows = self.goes_on_from
         given = {"resume": "allow", "reinit": "create_new", **self.options}
         self.client = self._wandb.init(
             project=self.project, id=self.run_id, config=self.hyper_parameters, **given
@@ -139,12 +145,12 @@ class WandB(Sink):
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> dict[str, Any]:
-        """Which run it is, and how many rows it has."""
-        return {"run_id": self.run_id, "rows": self._rows}
+        """Which run it is."""
+        return {"run_id": self.run_id}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with that run."""
-        self.run_id, self._rows = state["run_id"], state["rows"]
+        self.run_id = state["run_id"]
 
 
 def _check(engine: str, names: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import typer
@@ -64,6 +64,11 @@ def digits(seed: int) -> tuple[Samples, Samples, Samples]:
     ends = [round(0.7 * len(order)), round(0.85 * len(order))]
     train, val, test = ((images[part], labels[part]) for part in order.tensor_split(ends))
     return train, val, test
+
+
+def part(name: Literal["train", "val", "test"], seed: int = 0) -> Samples:
+    """One of the three parts, for a configuration to name."""
+    return digits(seed)[("train", "val", "test").index(name)]
 
 
 def network(dropout: float) -> nn.Sequential:

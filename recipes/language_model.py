@@ -14,7 +14,7 @@ import math
 import signal
 import sysconfig
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import typer
@@ -73,6 +73,13 @@ def windows(tokens: Tensor, length: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"the text has {len(tokens)} characters; it needs over {length}.")
     end = (len(tokens) - 1) // length * length
     return tokens[:end].view(-1, length), tokens[1 : end + 1].view(-1, length)
+
+
+def pieces(part: Literal["train", "val"], length: int = 64) -> tuple[Tensor, Tensor]:
+    """Pieces of the first nine tenths of the standard library, or of the rest."""
+    tokens = encoded(standard_library())
+    end = round(0.9 * len(tokens))
+    return windows(tokens[:end] if part == "train" else tokens[end:], length)
 
 
 class Block(nn.Module):

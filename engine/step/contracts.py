@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ..errors import nearest
+from .contract import Contract
+from .modes import Modes
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -22,6 +24,7 @@ __all__ = [
     "BatchProcessor",
     "Contract",
     "LossFunctions",
+    "Modes",
     "StepMethods",
     "Supervised",
     "contract_of",
@@ -29,66 +32,6 @@ __all__ = [
 
 
 _UNKNOWN = object()
-
-
-class Contract:
-    """How to get a loss and outputs from a kind of model; base of all contracts.
-
-    Args:
-        model: the model.
-        loss: what computes the loss, where that is not the model's business.
-
-    Attributes:
-        name: what it is asked for by.
-        needs: what a model, or the user, has to bring, in a few words.
-        turns: the losses that there are by the names of their optimizers, joined by ``+`` where
-            they share one; none where all optimizers share the one loss.
-        optimizes_itself: whether :meth:`forward` runs backward and steps the optimizer, too.
-    """
-
-    name: ClassVar[str]
-    needs: ClassVar[str]
-    turns: Sequence[str] = ()
-    optimizes_itself: bool = False
-
-    def __init__(self, model: nn.Module, loss: Any = None) -> None:
-        self.model = model
-        if loss is not None:
-            raise ValueError(
-                f"contract {self.name!r} takes the loss from {type(self.model).__name__}; "
-                f"leave loss= out."
-            )
-
-    @classmethod
-    def fits(cls, model: object, loss: object) -> bool:
-        """Whether the model and the loss are what this contract is made for."""
-        raise NotImplementedError(f"{cls.__name__}.fits(model, loss) -> bool is missing.")
-
-    def bind(self, optimizations: Mapping[str, Any]) -> None:
-        """Look at what will optimize the model; a contract that hands it on keeps it."""
-
-    def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
-        """What the model answers to a training batch.
-
-        Args:
-            engine: the engine that runs.
-            batch: its batch.
-            turn: the name of the optimizer whose turn it is, where there are several; names
-                joined by ``+`` for those that share a loss.
-        """
-        raise NotImplementedError(f"{type(self).__name__}.forward() is missing.")
-
-    def loss(self, outputs: Any, batch: Any) -> Any:
-        """The loss: a scalar tensor, a dict with one under ``"loss"``, or ``None`` to skip."""
-        return outputs
-
-    def evaluate(self, engine: Engine, batch: Any) -> Any:
-        """What an evaluation step reports of a batch."""
-        raise NotImplementedError(f"{type(self).__name__}.evaluate() is missing.")
-
-    def predict(self, engine: Engine, batch: Any) -> Any:
-        """What a prediction step reports of a batch."""
-        raise NotImplementedError(f"{type(self).__name__}.predict() is missing.")
 
 
 class Supervised(Contract):
@@ -230,7 +173,7 @@ class StepMethods(Contract):
 
     def __init__(self, model: nn.Module, loss: None = None) -> None:
         super().__init__(model, loss)
-        self._given: dict[str, Any] = {}
+        self._given: dict[str, Any] = {"optim_wrapper": None, "optimizer": None}  # in evaluation
         self._names = {
             method: tuple(inspect.signature(getattr(model, method)).parameters.items())
             for method in self._METHODS
@@ -329,7 +272,13 @@ class BatchProcessor(Contract):
         return self._process(self.model, batch, train_mode=train_mode, **keywords)
 
 
-CONTRACTS: Sequence[type[Contract]] = (BatchProcessor, LossFunctions, Supervised, StepMethods)
+CONTRACTS: Sequence[type[Contract]] = (
+    BatchProcessor,
+    LossFunctions,
+    Supervised,
+    StepMethods,
+    Modes,
+)
 """Every contract, in the order in which they are tried."""
 
 

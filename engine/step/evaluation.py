@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from ..handler import Handler
+from ..nested import map_nested
 from ..priority import Priority
 from .announcer import Announcer
-from .contracts import Contract, StepMethods, Supervised, contract_of
+from .contracts import Contract, Modes, StepMethods, Supervised, contract_of
 from .precision import Precision
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class EvaluationStep(Handler):
     Args:
         contract: how to get outputs from the model.
         predicts: whether the model is asked to predict, with no target.
-        precision: what the forward pass computes with.
+        precision: what the forward pass computes with; what it gives in half precision comes out
+            as fp32, which metrics that go through numpy need.
     """
 
     priority = Priority.HIGHEST
@@ -71,6 +73,8 @@ class EvaluationStep(Handler):
             announce(announce.forward_started, batch=batch)
         with torch.no_grad(), self.precision.autocast(_device_type(self.contract.model)):
             outputs = self._ask(engine, batch)
+        if self.precision.dtype is not None:
+            outputs = map_nested(_single, outputs, kind=torch.Tensor)
         if announce.forward_completed.calls:
             announce(announce.forward_completed, outputs=outputs)
         return outputs
@@ -90,7 +94,7 @@ def evaluation_step(
         loss: as for :func:`~footplate.engine.step.training.training_step`; a plain module needs
             none here.
         contract: how to get outputs from the model, if that is not to be found out.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; outputs are fp32 in any case.
 
     Example:
         >>> from ignite.metrics import MeanSquaredError
@@ -117,7 +121,7 @@ def prediction_step(
     Args:
         model: the model; with a ``predict_step`` of its own, that is called.
         contract: how to get outputs from the model, if that is not to be found out.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; outputs are fp32 in any case.
 
     Example:
         >>> from footplate import Engine
@@ -128,9 +132,15 @@ def prediction_step(
     return EvaluationStep(_contract_of(model, None, contract), predicts=True, precision=precision)
 
 
+def _single(value: torch.Tensor) -> torch.Tensor:
+    """A tensor of half precision as fp32; any other as it is."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+
+
 def _contract_of(model: nn.Module, loss: Any, contract: str | Contract | None) -> Contract:
     """The contract that fits; a plain module needs no loss here."""
-    plain = loss is None and contract is None and not StepMethods.fits(model, None)
+    knows_how = any(kind.fits(model, loss) for kind in (StepMethods, Modes))
+    plain = loss is None and contract is None and not knows_how
     return Supervised(model) if plain else contract_of(model, loss, contract)
 
 

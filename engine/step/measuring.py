@@ -13,11 +13,10 @@ from ignite.metrics import metric as ignite
 from torch import Tensor, nn
 
 from ..data.dataset import size_of
-from ..data.device import move
 from ..errors import StateError, nearest
 from ..nested import leaves, map_nested
-from ..placement.ranks import collected, from_first, world_size
 from ..serialization import is_plain
+from .collecting import computed
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -297,7 +296,7 @@ class ProcessMeasure(Measure):
         if self._evaluates:  # it may let go of its results
             value = self.metric.evaluate(sys.maxsize if size is None else size)
         else:
-            value = self._computed(size)
+            value = computed(self.metric, size, who=str(self))
         for results, before in zip(self._results(), kept, strict=False):
             results[:] = before
         return value
@@ -334,37 +333,6 @@ class ProcessMeasure(Measure):
         for one in (self.metric, *(parts if isinstance(parts, (list, tuple)) else ())):
             if isinstance(results := getattr(one, "results", None), list):
                 yield results
-
-    def _computed(self, size: int | None) -> dict[str, Any]:
-        metric, results = self.metric, move(self.metric.results, "cpu")
-        shares = collected(results, by=self._way)
-
-        def compute() -> dict[str, Any]:
-            everything = results if world_size() == 1 else self._dealt(shares or [], size)
-            values = metric.compute_metrics(everything)
-            if not isinstance(values, Mapping):
-                raise TypeError(
-                    f"{self}: compute_metrics() returned {values!r:.80}; it returns values by name."
-                )
-            prefix = getattr(metric, "prefix", None) or getattr(metric, "default_prefix", None)
-            return {f"{prefix}/{name}" if prefix else name: one for name, one in values.items()}
-
-        values = from_first(compute, by=self._way)
-        metric.results.clear()
-        return values
-
-    def _dealt(self, shares: list[list[Any]], size: int | None) -> list[Any]:
-        """The results of all processes in the order of the data set, each sample's once."""
-        longest = max(map(len, shares), default=0)
-        everything = [share[n] for n in range(longest) for share in shares if n < len(share)]
-        if size is None:
-            return everything
-        if len(everything) >= max(2 * size, size + len(shares)):
-            raise ValueError(
-                f"{self} has {len(everything)} results of {size} samples; those of samples that "
-                f"were dealt out twice can't be told. Append one entry a sample in process()."
-            )
-        return everything[:size]
 
 
 def measure_of(name: str, metric: Any, transform: Callable[[Any], Any] | None = None) -> Measure:

@@ -18,22 +18,26 @@ __all__ = ["COLUMNS", "FileSink", "Keep", "row_of"]
 COLUMNS = ("run", "engine", "on", "step", "epoch", "wall_time")
 """What a row begins with; the scalars follow by name."""
 
-Keep = Callable[[Mapping[str, Any]], bool]
-"""Which rows that are there already stay."""
+Keep = Callable[[int, Mapping[str, Any]], bool]
+"""Which rows that are there already stay, by their number from 0 and what they hold."""
 
 
 class FileSink(Sink):
     """Base of sinks that write rows to one file, each with the ``step`` that it is of.
 
-    A run that goes on drops the rows of the iterations that it repeats, and leaves those of other
-    engines' runs. A run that starts anew sets a file aside that it finds, ``name.csv`` as
-    ``name.1.csv`` and so on. Another engine that runs later with the same object, as a tester does
-    behind a trainer, adds to its file.
+    A run that goes on drops the rows that it will write again: those of the iterations that it
+    repeats, and those behind the row that was the last when it was saved, or when an evaluation
+    began that a signal cut. It leaves those of other engines' runs. A run that starts anew sets a
+    file aside that it finds, ``name.csv`` as ``name.1.csv`` and so on. Another engine that runs
+    later with the same object, as a tester does behind a trainer, adds to its file.
 
     Args:
         path: the file; it and its folder are made if need be.
         names: shell patterns of the names that it takes.
         every: which log points of iterations it takes: each n-th.
+
+    Attributes:
+        rows: how many rows the file has; a subclass counts those that it adds.
     """
 
     def __init__(
@@ -41,9 +45,10 @@ class FileSink(Sink):
     ) -> None:
         super().__init__(names=names, every=every)
         self.path = Path(path)
+        self.rows = 0
 
-    def open(self, keep: Keep | None) -> None:
-        """Open the file to add to it, without the rows that are not kept."""
+    def open(self, keep: Keep | None) -> int:
+        """Open the file to add to it, without the rows that are not kept; return how many are."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -56,7 +61,12 @@ class FileSink(Sink):
 
     def begin(self, engine: Engine) -> None:
         """Open the file."""
-        self.open(_before(engine) if engine.progress.began else None)
+        goes_on = engine.progress.began > 0
+        self.rows = self.open(_before(engine, self.goes_on_from) if goes_on else None)
+
+    def place(self) -> int:
+        """How many rows there are."""
+        return self.rows
 
     def end(self, engine: Engine, status: str) -> None:
         """Close the file."""
@@ -83,14 +93,21 @@ def row_of(point: LogPoint) -> dict[str, Any]:
     return {**dict(zip(COLUMNS, told, strict=True)), **point.scalars}
 
 
-def _before(run: Engine) -> Keep:
-    """What stays of the file when a run goes on: all that it will not write again."""
+def _before(run: Engine, rows: int | None) -> Keep:
+    """What stays of the file when a run goes on: all that it will not write again.
+
+    Args:
+        run: the outermost engine.
+        rows: how many of the rows stand, if that is known.
+    """
     name = run.name or "engine"
     step, loaded = run.progress.began, run.progress.loaded
 
-    def keep(row: Mapping[str, Any]) -> bool:
+    def keep(number: int, row: Mapping[str, Any]) -> bool:
         if row["run"] != name:
             return True
+        if rows is not None and number >= rows:
+            return False
         if loaded and row["engine"] == name and row.get("on") == "run":
             return int(row["step"]) < step  # a checkpoint is saved ahead of a run's end
         return int(row["step"]) <= step

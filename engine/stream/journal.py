@@ -22,6 +22,9 @@ class Journal:
         keep: which entries that are there already stay; all by default. A run that goes on from
             a checkpoint drops what was written behind it.
 
+    Attributes:
+        entries: how many entries the file has.
+
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "run.jsonl"
@@ -40,8 +43,7 @@ class Journal:
     ) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            self._cut(keep)
+        self.entries = self._cut(keep) if self.path.exists() else 0
         self._file: TextIO | None = self.path.open("a", encoding="utf-8")
 
     def append(self, entry: Mapping[str, Any]) -> None:
@@ -50,6 +52,7 @@ class Journal:
             raise ValueError(f"{self.path} is closed.")
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
+        self.entries += 1
 
     def close(self) -> None:
         """Close the file. Doing so again does nothing."""
@@ -62,14 +65,19 @@ class Journal:
         """The entries of a file, also of one that is being written or was left by a kill."""
         return [entry for _, entry in _entries(Path(path))]
 
-    def _cut(self, keep: Callable[[dict[str, Any]], bool] | None) -> None:
-        """Drop what is torn or not kept; the file is replaced as a whole, or left as it is."""
+    def _cut(self, keep: Callable[[dict[str, Any]], bool] | None) -> int:
+        """Drop what is torn or not kept; the file is replaced as a whole, or left as it is.
+
+        Returns:
+            how many entries stay.
+        """
         kept = [line for line, entry in _entries(self.path) if keep is None or keep(entry)]
         text = "".join(f"{line}\n" for line in kept)
         if text != self.path.read_text(encoding="utf-8", errors="replace"):
             beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
             beside.write_text(text, encoding="utf-8")
             beside.replace(self.path)
+        return len(kept)
 
 
 def set_aside(path: Path) -> None:

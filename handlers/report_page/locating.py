@@ -15,12 +15,13 @@ _FILES = (
     "run.json",
     "scalars.jsonl",
     "phases.jsonl",
-    "tables.jsonl",
+    "tables.json",
     "media/media.jsonl",
     "options.json",
     "config.json",
     "environment.json",
     "trace.json",
+    "tables.jsonl",  # as tables once were
 )
 _DEPTH = 3
 

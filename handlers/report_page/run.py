@@ -196,7 +196,7 @@ def _tables(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The last table of each name; of one that an evaluation handed on, that which it became."""
     last = {(str(one.get("engine")), str(one.get("name"))): one for one in lines}
     values = [
-        (one.get("step"), str(one.get("name")), json.dumps(one.get("value")))
+        (json.dumps(one.get("step")), str(one.get("name")), json.dumps(one.get("value")))
         for one in last.values()
     ]
     handed_on = {

@@ -1,7 +1,8 @@
 """Every Python block of the README and the pages runs, and prints what the page says it prints.
 
 The blocks of a page run in order and share their names. A ``text`` block that follows at once is
-what the block before it prints.
+what the block before it prints. What is written for another library is shown and not run, in
+``sage`` blocks, which are coloured as Python.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?:\s*^```text\n(?P<printed>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,

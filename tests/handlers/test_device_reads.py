@@ -15,7 +15,9 @@ from torch.overrides import TorchFunctionMode
 from footplate import Engine, Events
 from footplate.engine.data.in_memory import InMemoryLoader
 from footplate.engine.step.clipping import ClipNorm
+from footplate.engine.step.evaluation import evaluation_step
 from footplate.engine.step.training import training_step
+from footplate.engine.stream.journal import Journal
 from footplate.handlers.averaging import EMA
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.console import Console
@@ -23,12 +25,16 @@ from footplate.handlers.csv_file import CSV
 from footplate.handlers.gradient_norms import GradientNorms
 from footplate.handlers.jsonl import JSONL
 from footplate.handlers.lr_schedule import LRSchedule
+from footplate.handlers.media_folder import MediaFolder
 from footplate.handlers.metrics import Metrics
 from footplate.handlers.non_finite import StopOnNonFinite
 from footplate.handlers.progress_bar import ProgressBar
+from footplate.handlers.run_record import RunRecord
 from footplate.handlers.scalars import Scalars
 from footplate.handlers.tensorboard import TensorBoard
 from footplate.handlers.timer import Timer
+from footplate.handlers.visualizer import Visualizer
+from footplate.handlers.weights import WeightHistograms
 
 READS = {
     getattr(Tensor, name)
@@ -84,6 +90,21 @@ def reads_of_a_bare_loop(precision):
     return counts
 
 
+def counts_of(engine, reads):
+    """How many there were in each iteration, as they come."""
+    counts = []
+
+    @engine.on(Events.GET_BATCH_COMPLETED, priority="HIGHEST")
+    def begin():
+        reads.count = 0
+
+    @engine.on(Events.SAFE_POINT, priority="HIGHEST")
+    def end():
+        counts.append(reads.count)
+
+    return counts
+
+
 @pytest.mark.covers("F5")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_nothing_is_read_between_log_points(precision, tmp_path):
@@ -120,16 +141,8 @@ def test_nothing_is_read_between_log_points(precision, tmp_path):
         trainer.attach(handler)
     if precision != "fp16":
         trainer.attach(GradientNorms(model))
-    counts = []
     reads = Reads()
-
-    @trainer.on(Events.GET_BATCH_COMPLETED, priority="HIGHEST")
-    def begin():
-        reads.count = 0
-
-    @trainer.on(Events.SAFE_POINT, priority="HIGHEST")
-    def end():
-        counts.append(reads.count)
+    counts = counts_of(trainer, reads)
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def log(engine):
@@ -142,6 +155,49 @@ def test_nothing_is_read_between_log_points(precision, tmp_path):
     assert [counts[one] for one in between] == [expected[one] for one in between]
     assert counts[9] > expected[9]  # the log point does read
     assert (sum(expected) == 0) == (precision != "fp16")
+
+
+@pytest.mark.covers("F5", "F10")
+def test_what_looks_at_a_training_reads_nothing_in_between(tmp_path):
+    model = network()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = Engine(training_step(model, sgd, F.cross_entropy), name="train")
+    for handler in (
+        Scalars(Events.ITERATION_COMPLETED(every=10)),
+        RunRecord(tmp_path / "run"),
+        WeightHistograms(model, Events.ITERATION_STARTED(every=10)),
+        MediaFolder(tmp_path / "media"),
+        TensorBoard(tmp_path / "tensorboard"),
+    ):
+        trainer.attach(handler)
+    reads = Reads()
+    counts = counts_of(trainer, reads)
+    with reads:
+        trainer.run(InMemoryLoader(samples(), 4))
+    assert [number for number, count in enumerate(counts, 1) if count] == [10, 20]
+    assert len(Journal.read(tmp_path / "media" / "media.jsonl")) == 2 * 2 * 4
+
+
+@pytest.mark.covers("F5", "F10")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_looks_at_an_evaluation_reads_nothing_before_its_end(tmp_path, precision):
+    evaluator = Engine(evaluation_step(network(), precision=precision), name="val")
+    for handler in (
+        Scalars(Events.ITERATION_COMPLETED(every=100)),
+        RunRecord(tmp_path / "run"),
+        Visualizer(),
+        MediaFolder(tmp_path / "media"),
+    ):
+        evaluator.attach(handler)
+    images, y = samples()
+    reads = Reads()
+    counts = counts_of(evaluator, reads)
+    with reads:
+        evaluator.run(InMemoryLoader((images.sigmoid(), y), 4))
+    assert counts[:-1] == [0] * 19
+    assert counts[-1] > 0
+    assert (tmp_path / "run" / "predictions.json").exists()
+    assert len(Journal.read(tmp_path / "media" / "media.jsonl")) == 1
 
 
 def _terminal():

@@ -16,6 +16,7 @@ from footplate.engine.stream.journal import Journal
 from footplate.engine.stream.media import show
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.media_folder import MediaFolder
+from tests.handlers.repeated_evaluation import EXPECTED, WAYS, repeat
 
 
 def showing(folder, kind="text", name="said", **options):
@@ -140,3 +141,14 @@ def test_what_an_evaluation_shows_is_of_the_trainers_iteration(tmp_path):
     trainer.run([0, 0], max_epochs=2)
     found = [(line["engine"], line["step"], line["epoch"]) for line in index_of(tmp_path)]
     assert found == [("val", 2, 1), ("val", 4, 2)]
+
+
+@pytest.mark.covers("F4", "F10", "G4")
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_an_evaluation_shows_that_comes_again_is_there_once(tmp_path, way, both):
+    folder = tmp_path / "media"
+    repeat(tmp_path / "saved", lambda: MediaFolder(folder), way, both=both)
+    shown = [(line["step"], (folder / line["file"]).read_text()) for line in index_of(folder)]
+    assert shown == [(step, str(loss)) for step, loss in EXPECTED[way]]
+    assert len(list(folder.iterdir())) == len(shown) + 1

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ignite.metrics import (
+    ROC_AUC,
     Accuracy,
     Average,
     ConfusionMatrix,
@@ -541,6 +542,7 @@ def test_metrics_over_an_evaluation_in_half_precision():
             {
                 "accuracy": Accuracy(),
                 "loss": Loss(F.cross_entropy),
+                "roc": ROC_AUC(lambda output: (output[0].softmax(1)[:, 0], output[1] == 0)),
                 "torch": of_torch(),
                 "auroc": torchmetrics.AUROC(**four),
                 "right": Right(),
@@ -556,6 +558,7 @@ def test_metrics_over_an_evaluation_in_half_precision():
     assert metrics["accuracy"] == metrics["torch"] == metrics["right"] == right
     assert metrics["loss"] == pytest.approx(F.cross_entropy(scores.float(), y).item(), rel=0.02)
     assert 0 <= metrics["auroc"] <= 1
+    assert 0 <= metrics["roc"] <= 1  # by numpy, which knows no bf16
 
 
 # ------------------------------------------------------------------ MMEngine's own

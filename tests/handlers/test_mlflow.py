@@ -19,6 +19,7 @@ from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.mlflow import MLflow
 from footplate.handlers.scalars import Scalars
+from tests.handlers.repeated_evaluation import EXPECTED, WAYS, repeat
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what it is made of, when it is imported
@@ -197,3 +198,40 @@ def test_a_missing_package_is_told_with_its_install_command(monkeypatch):
         ImportError, match=r"MLflow needs mlflow, .* pip install 'footplate\[mlflow\]"
     ):
         MLflow()
+
+
+@pytest.mark.covers("F4", "G4")
+@pytest.mark.parametrize("way", WAYS)
+def test_an_evaluation_that_comes_again_is_logged_once(sinks, tmp_path, way):
+    sink = repeat(tmp_path / "saved", sinks, way, both=True)
+    assert curve(sink, "val/loss") == EXPECTED[way]
+    assert [step for step, _ in curve(sink, "train/loss")] == [1, 2, 3, 4]
+
+
+@pytest.mark.covers("F4")
+@pytest.mark.parametrize("both", [True, False])
+def test_an_evaluation_that_was_cut_is_logged_once_when_its_process_goes_on(sinks, tmp_path, both):
+    sink = repeat(tmp_path / "saved", sinks, "cut", both=both, in_process=True)
+    assert curve(sink, "val/loss") == EXPECTED["cut"]
+
+
+@pytest.mark.covers("F4")
+def test_names_that_mlflow_does_not_take_are_changed(sinks):
+    names = {"acc@1": 1.0, "mAP@0.5": 2.0, "a//b": 3.0, "../x": 4.0, "é": 5.0}
+    given = {"augment(p=0.5)": 1, "..x": 2, "a": {"b[0]": 3}}
+    sink = sinks(hyper_parameters=given)
+    engine_with(sink, step=lambda e, b: names).run([0])
+    run = sink.client.get_run(sink.run_id)
+    expected = ["train/" + name for name in ("acc_1", "mAP_0.5", "a/_/b", "_/x", "é")]
+    assert run.data.metrics == dict(zip(expected, names.values(), strict=True))
+    assert run.data.params == {"augment_p_0.5_": "1", "_x": "2", "a.b_0_": "3"}
+
+
+@pytest.mark.covers("F4")
+@pytest.mark.parametrize("of", ["metrics", "parameters"])
+def test_names_that_become_the_same_are_refused(sinks, of):
+    clash = {"acc@1": 1.0, "acc#1": 2.0}
+    sink = sinks(hyper_parameters=clash if of == "parameters" else {})
+    engine = engine_with(sink, step=lambda e, b: clash if of == "metrics" else {"loss": b})
+    with pytest.raises(ValueError, match=r"'(train/)?acc#1' becomes '(train/)?acc_1', as another"):
+        engine.run([0])

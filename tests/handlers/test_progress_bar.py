@@ -100,3 +100,45 @@ def test_a_tensor_is_not_read_to_be_drawn():
     trainer.attach(bar)
     trainer.run(range(2))
     assert "loss" not in out.getvalue()
+
+
+@pytest.mark.covers("F2")
+@pytest.mark.parametrize("name", ["acc[top1]", "acc[/top1]", "[bold]x"])
+def test_names_with_brackets_are_shown_as_they_are(name):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100)
+    trainer = Engine(lambda engine, batch: None, name=name)
+    trainer.state.metrics[name] = 0.5
+    trainer.attach(ProgressBar([name], interval=0, console=console))
+    trainer.run(range(2))
+    assert f"{name} [1/1]" in out.getvalue()
+    assert f"{name} 0.5000" in out.getvalue()
+
+
+@pytest.mark.covers("F2")
+def test_a_bar_has_its_name_and_its_length_from_the_first():
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100)
+    seen = []
+    trainer = Engine(lambda engine, batch: seen.append(out.getvalue()), name="train")
+    evaluator = Engine(lambda engine, batch: None, name="val")
+    bar = ProgressBar(console=console)
+    for engine in (trainer, evaluator):
+        engine.attach(bar)
+    trainer.attach(Evaluation(evaluator, range(3)))
+    trainer.run(range(4))
+    assert "train [1/1]" in seen[0]  # drawn before the first iteration, which may take long
+    assert "0/4" in seen[0]
+    assert "/100" not in out.getvalue()
+
+
+@pytest.mark.covers("F2", "F6")
+def test_what_is_not_logged_for_the_bar_stays_out_of_it():
+    bar, out = bars(terminal=True)
+    trainer = Engine(lambda engine, batch: engine.log("hidden", 1.0), name="train")
+    trainer.attach(Scalars(Events.ITERATION_COMPLETED(every=1)))
+    trainer.attach(bar)
+    trainer.on(Events.ITERATION_COMPLETED)(lambda e: e.log("shown", 0.5, bar=True))
+    trainer.run(range(4))
+    assert "shown 0.5000" in out.getvalue()
+    assert "hidden" not in out.getvalue()

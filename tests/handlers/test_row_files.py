@@ -16,6 +16,7 @@ from footplate.handlers.csv_file import CSV
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.jsonl import JSONL
 from footplate.handlers.scalars import Scalars
+from tests.handlers.repeated_evaluation import EXPECTED, WAYS, made, repeat
 
 KINDS = [(CSV, "run.csv"), (JSONL, "run.jsonl")]
 each_kind = pytest.mark.parametrize(("sink", "file"), KINDS)
@@ -327,3 +328,52 @@ def test_the_file_is_closed_on_an_error_and_the_client_is_at_hand(tmp_path, sink
     with pytest.raises(ValueError, match="closed"):
         clients[0].write("x") if sink is CSV else clients[0].append({})
     assert rows_of(tmp_path / file) == [("train", 1, 1.0)]
+
+
+# ------------------------------------------------------------------ evaluations that come again
+
+
+@each_kind
+@pytest.mark.covers("F4", "G4")
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_evaluation_that_comes_again_is_there_once(tmp_path, sink, file, way, both):
+    repeat(tmp_path / "saved", lambda: sink(tmp_path / file), way, both=both)
+    rows = [row for row in rows_of(tmp_path / file) if row[0] == "val" and not math.isnan(row[2])]
+    assert [row[1:] for row in rows] == EXPECTED[way]
+    if both:
+        frame = frame_of(tmp_path / file)
+        own = frame[(frame["engine"] == "train") & (frame["on"] == "iteration")]
+        assert list(own["step"]) == [1, 2, 3, 4]
+
+
+@each_kind
+@pytest.mark.covers("F4")
+@pytest.mark.parametrize("both", [True, False])
+def test_an_evaluation_that_was_cut_is_there_once_when_its_process_goes_on(
+    tmp_path, sink, file, both
+):
+    repeat(tmp_path / "saved", lambda: sink(tmp_path / file), "cut", both=both, in_process=True)
+    rows = [row for row in rows_of(tmp_path / file) if row[0] == "val" and not math.isnan(row[2])]
+    assert [row[1:] for row in rows] == EXPECTED["cut"]
+
+
+@each_kind
+@pytest.mark.covers("F4")
+def test_a_run_goes_on_with_a_sink_that_it_did_not_have_and_without_one_that_it_had(
+    tmp_path, sink, file
+):
+    had, new = sink(tmp_path / "had" / file), sink(tmp_path / "new" / file)
+    trainer, _ = made(tmp_path / "saved", had, both=True)
+    trainer.run([5.0, 6.0], max_epochs=1)
+    new.name = "another"
+    trainer, checkpoint = made(tmp_path / "saved", new, both=True)
+    checkpoint.resume(trainer)
+    trainer.run([5.0, 6.0], max_epochs=2)
+    trainer, checkpoint = made(tmp_path / "saved", sink(tmp_path / "had" / file), both=True)
+    checkpoint.resume(trainer)  # what was kept of the first is still known
+    trainer.run([5.0, 6.0], max_epochs=3)
+    for folder, steps in (("had", [1, 2, 5, 6]), ("new", [3, 4])):
+        frame = frame_of(tmp_path / folder / file)
+        own = frame[(frame["engine"] == "train") & (frame["on"] == "iteration")]
+        assert list(own["step"]) == steps

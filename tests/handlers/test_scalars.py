@@ -23,6 +23,7 @@ from footplate.engine.stream.history import Statistic
 from footplate.engine.stream.scalars import METRICS_COMPUTED
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.console import Console
+from footplate.handlers.csv_file import CSV
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.gradient_norms import GradientNorms
 from footplate.handlers.non_finite import NonFiniteError, StopOnNonFinite
@@ -171,10 +172,90 @@ def test_what_is_left_is_read_where_a_run_ends_within_an_epoch(how):
         engine.run(data, **({"max_iters": 2} if how == "max_iters" else {}))
 
 
-def test_tensors_of_one_element_are_no_scalars_but_a_loss_may_have_any_shape():
+@pytest.mark.covers("F5")
+def test_one_number_may_have_any_shape_but_one_a_sample_is_no_scalar_where_there_is_one_sample():
     engine, seen, _ = reporting(None)
-    engine.run([{"y": torch.ones(1), "loss": torch.tensor(2.0)}])
-    assert seen == [(1, {"loss": 2.0})]
+    ones = [torch.ones(1), torch.ones(1, 1), np.ones((1, 1)), torch.tensor(1.0)]
+    samples = zip((4, 2, 3, 1), ones, strict=True)
+    engine.run([{"y": torch.zeros(n), "z": np.zeros(n), "loss": one} for n, one in samples])
+    assert seen == [(4, {"loss": 1.0})]
+
+
+@pytest.mark.covers("F5", "G4")
+def test_that_it_is_one_a_sample_is_known_when_a_run_goes_on():
+    engine, _, data = reporting([{"y": torch.zeros(3), "a": 1.0}, {"y": torch.zeros(1), "a": 1.0}])
+    engine.on(Events.SAFE_POINT(once=1))(lambda e: e.interrupt())
+    engine.run(data)
+    again, seen, _ = reporting(None)
+    again.load_state_dict(engine.state_dict())
+    again.run(data)
+    assert seen == [(2, {"a": 1.0})]
+
+
+@pytest.mark.covers("F5")
+def test_numbers_in_mappings_go_by_the_names_of_both():
+    engine, seen, _ = reporting(None, prefix="train_")
+    inner = {"box": torch.tensor(1.0), "deep": {"cls": 3, "name": "x"}, "many": torch.ones(2)}
+    engine.run([{"losses": inner, "loss": 4.0}])
+    expected = {"train_losses/box": 1.0, "train_losses/deep/cls": 3.0, "train_loss": 4.0}
+    assert seen == [(1, expected)]
+
+
+@pytest.mark.parametrize("on", ["epoch", "iteration"])
+def test_metrics_in_mappings_are_logged_unless_they_stand_beside_these(on):
+    engine = Engine(lambda engine, batch: None, name="train")
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=1)))
+    seen = points(engine)
+
+    @engine.on(Events.ITERATION_COMPLETED, priority="ABOVE_NORMAL")
+    def measure(engine):
+        of = {"f1": {"cat": 0.5, "dog": torch.tensor(0.25)}, "all": {"ece": 0.1, "x": 0.2}}
+        metrics = {**of, "val_ece": 0.1, "confusion": [[1, 0], [0, 1]]}
+        engine.fire_event(METRICS_COMPUTED, metrics=metrics, on=on)
+
+    engine.run([0])
+    assert seen[0] == (
+        "iteration", 1, {"f1/cat": 0.5, "f1/dog": 0.25, "all/x": 0.2, "val_ece": 0.1}
+    )  # fmt: skip
+
+
+def test_a_complex_number_is_no_scalar():
+    engine, seen, _ = reporting(None)
+
+    @engine.on(Events.ITERATION_COMPLETED, priority="ABOVE_NORMAL")
+    def measure(engine):
+        metrics = {"z": torch.tensor(1j), "y": 1j}
+        for on in ("iteration", "epoch"):
+            engine.fire_event(METRICS_COMPUTED, metrics=metrics, on=on)
+
+    engine.run([{"phase": torch.tensor(1j), "other": 2j, "loss": 1.0}] * 2)
+    assert seen == [(2, {"loss": 1.0})]
+
+
+def test_a_step_without_a_single_number_is_told_of_once(caplog):
+    for _ in range(2):
+        engine, seen, _ = reporting(None)
+        for _ in range(2):
+            engine.run([(1.0, 2.0)] * 3)
+        assert seen == []
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2  # by each engine
+    assert "nothing to log: the output of its step is a tuple without a single number" in told[0]
+
+
+@pytest.mark.parametrize("how", ["log", "metrics", "none", "number"])
+def test_a_step_without_a_number_is_not_told_of_if_others_have_some(caplog, how):
+    engine, _, _ = reporting(None)
+
+    @engine.on(Events.ITERATION_COMPLETED)
+    def measure(engine):
+        if how == "log":
+            engine.log("a", 1.0)
+        elif how == "metrics":
+            engine.fire_event(METRICS_COMPUTED, metrics={"a": 1.0}, on="epoch")
+
+    engine.run([{"none": None, "number": 0.5}.get(how, "text")] * 2)
+    assert caplog.records == []
 
 
 def points(engine):
@@ -260,6 +341,11 @@ def test_nobody_hears_and_it_is_said_once(caplog):
         (lambda e: e.log("a", 1.0, to=["consol"]), ValueError, "Did you mean 'console'"),
         (lambda e: e.log("a", 1.0, to="scalars"), ValueError, "the sinks of .* are console"),
         (lambda e: e.log("a", 1.0) or e.log("a", 1.0, to="csv"), ValueError, "to 'csv'"),
+        (
+            lambda e: e.fire_event(METRICS_COMPUTED, metrics={"loss": 1.0}, on="epoch"),
+            ValueError,
+            "'loss' is given by a metric, but it is the name of the step's output",
+        ),
         (lambda e: e.log("a", 1.0, weight="b"), TypeError, "given a str"),
         (lambda e: e.log("a", 1j), TypeError, "given a complex"),
     ],
@@ -458,8 +544,11 @@ def test_an_epoch_that_is_left_early_leaves_nothing_to_the_next(skip):
     seen = points(engine)
     engine.on(Events.ITERATION_COMPLETED(once=2))(lambda e: e.terminate_epoch(skip))
     engine.run([1.0, 3.0, 5.0], max_epochs=2)
-    means = [scalars["loss_epoch"] for _, _, scalars in seen]
+    means = [scalars["loss_epoch"] for _, _, scalars in seen if "loss_epoch" in scalars]
     assert means == ([3.0] if skip else [2.0, 3.0])
+    assert [(on, step, scalars["loss"]) for on, step, scalars in seen] == [
+        ("epoch", 2, 2.0), ("epoch", 5, 3.0),
+    ]  # fmt: skip
 
 
 @pytest.mark.covers("F6")
@@ -555,3 +644,172 @@ def test_a_handler_may_be_called_otherwise_when_a_run_goes_on():
     first.run([1.0, 2.0])
     second.load_state_dict(first.state_dict())
     assert second.run([1.0, 2.0]).metrics["loss_epoch"] == 1.5
+
+
+@pytest.mark.covers("F5")
+@pytest.mark.parametrize("on", ["epoch", "iteration"])
+@pytest.mark.parametrize("other", ["output", "log", "gauge"])
+@pytest.mark.parametrize("value", [2.0, torch.tensor(2.0)])
+def test_names_of_metrics_clash_in_the_iteration_that_shows_it(on, other, value):
+    engine = Engine(lambda engine, batch: {"a": 1.0} if other == "output" else None, name="train")
+    gauges = {"a": lambda: 1.0} if other == "gauge" else {}
+    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=1 if gauges else 50), gauges=gauges))
+
+    @engine.on(Events.ITERATION_COMPLETED, priority="ABOVE_NORMAL")
+    def measure(engine):
+        if other == "log":
+            engine.log("a", 1.0)
+        engine.fire_event(METRICS_COMPUTED, metrics={"a": value}, on=on)
+
+    with pytest.raises(ValueError, match=r"'a' is given by a (running )?(metric|gauge)"):
+        engine.run([0] * 9)
+    assert engine.state.iteration == 0  # the first was not completed
+
+
+@pytest.mark.covers("F5")
+def test_names_of_metrics_clash_where_they_are_computed_though_they_are_logged_later():
+    steps = []
+    engine = Engine(lambda engine, batch: steps.append(batch) or {"a": 1.0}, name="train")
+    engine.attach(Scalars())
+    engine.on(Events.EPOCH_STARTED(once=2))(
+        lambda e: e.fire_event(METRICS_COMPUTED, metrics={"a": 2.0}, on="epoch")
+    )
+    with pytest.raises(ValueError, match="'a' is given by a metric"):
+        engine.run([0] * 3, max_epochs=2)
+    assert len(steps) == 3
+
+
+# ------------------------------------------------------------------ what comes late
+
+
+@pytest.mark.covers("F6")
+def test_what_is_logged_ahead_of_training_is_logged_at_its_start():
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars(epoch_suffix=None))
+    engine.on(Events.OPENED)(lambda e: e.log("seen", 1.0))
+    engine.on(Events.STARTED)(lambda e: e.log("parameters", 5))
+    seen = points(engine)
+    engine.run([1.0, 3.0])
+    assert seen == [
+        ("epoch", 0, {"seen": 1.0, "parameters": 5.0}),
+        ("epoch", 2, {"loss": 2.0}),
+    ]
+
+
+@pytest.mark.covers("F6")
+@pytest.mark.parametrize("on", ["iteration", "epoch"])
+def test_what_is_logged_behind_an_epoch_is_logged_as_of_that_epoch(on):
+    engine = Engine(lambda engine, batch: None, name="train")
+    engine.attach(Scalars())
+    seen = []
+    engine.on("SCALARS_LOGGED")(
+        lambda engine, step, epoch, on, scalars: seen.append((step, epoch, on, scalars))
+    )
+
+    @engine.on(Events.SAFE_POINT)
+    def behind(engine):
+        if engine.state.iteration % 2 == 0:
+            engine.log("free", engine.state.iteration, on=on)
+
+    engine.run([0, 0], max_epochs=3)
+    assert [one[:3] for one in seen] == [(2, 1, "epoch"), (4, 2, "epoch"), (6, 3, "run")]
+    assert [one[-1] for one in seen] == [{"free": 2.0}, {"free": 4.0}, {"free": 6.0}]
+    assert engine.history["free"].values == [(2, 2.0), (4, 4.0), (6, 6.0)]
+
+
+@pytest.mark.covers("F5")
+def test_what_an_epoch_without_an_end_leaves_is_logged():
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(Scalars())
+    seen = points(engine)
+    engine.on(Events.ITERATION_COMPLETED(once=2))(lambda e: e.terminate_epoch(True))
+    engine.run([1.0, 3.0, 5.0], max_epochs=2)
+    assert seen == [
+        ("epoch", 2, {"loss": 2.0}),  # and no mean over an epoch that had no end
+        ("epoch", 5, {"loss": 3.0, "loss_epoch": 3.0}),
+    ]
+
+
+LATE = """
+    import json
+    import torch
+    from footplate import Engine, Events
+    from footplate.handlers.console import Console
+    from footplate.handlers.csv_file import CSV
+    from footplate.handlers.scalars import Scalars
+
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+
+    def late(engine, where):
+        if rank == 0:
+            engine.log(where, 7.0, on="epoch", to="csv")
+
+    def step(engine, batch):
+        engine.log("by_all", batch, to="csv")
+        return {"loss": batch}
+
+    trainer = Engine(step, name="train")
+    trainer.attach(Scalars())
+    trainer.attach(Console(stream=None))
+    if rank == 0:
+        trainer.attach(CSV("run.csv"))
+    for event in (Events.STARTED, Events.EPOCH_COMPLETED, Events.SAFE_POINT, Events.COMPLETED):
+        trainer.add_event_handler(event, late, event.name.lower(), priority="VERY_LOW")
+    trainer.run([1.0, 2.0], max_epochs=2)
+    own = {"loss", "loss_epoch", "by_all"}
+    found = {name: one.count for name, one in trainer.history.items() if name not in own}
+    print(json.dumps([rank, found]), flush=True)
+    torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.covers("F6")
+def test_what_one_process_alone_logs_late_leaves_the_others_in_step(tmp_path):
+    (tmp_path / "late.py").write_text(textwrap.dedent(LATE))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(  # noqa: PLW1510 - looked at below
+        [*command, "late.py"], capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = sorted(json.loads(one) for one in done.stdout.splitlines() if one.startswith("["))
+    counts = {"started": 1, "safe_point": 4, "epoch_completed": 2, "completed": 1}
+    assert lines == [[0, counts], [1, {}]]
+    header, *rows = (tmp_path / "run.csv").read_text().splitlines()
+    for name in counts:
+        column = header.split(",").index(name)
+        assert any(row.split(",")[column] for row in rows), name
+
+
+# ------------------------------------------------------------------ whom a value is for
+
+
+@pytest.mark.covers("F6")
+def test_a_model_logs_for_a_sink_of_the_trainer_in_validation_too(tmp_path):
+    def model(engine, batch):
+        engine.log("seen", batch, to="csv")
+
+    trainer, evaluator = Engine(model, name="train"), Engine(model, name="val")
+    trainer.attach(Scalars())
+    trainer.attach(CSV(tmp_path / "run.csv"))
+    evaluator.attach(Scalars())
+    trainer.attach(Evaluation(evaluator, [1.0]))
+    trainer.run([2.0])
+    evaluator.run([1.0])  # alone, with no sink at all
+    evaluator.attach(Console())
+    trainer.run([2.0])
+    with pytest.raises(ValueError, match=r"logged to 'csv', but the sinks of .* are console"):
+        evaluator.run([1.0])
+
+
+@pytest.mark.covers("F6")
+def test_by_default_a_value_logged_by_hand_weighs_as_much_as_its_batch_has_samples():
+    def step(engine, batch):
+        engine.log("mean", batch.mean(), on="epoch")
+        engine.log("each", batch.mean())
+
+    engine = Engine(step, name="train")
+    engine.attach(Scalars())
+    engine.run([torch.full((n,), float(n)) for n in (1, 3)])
+    assert (engine.state.metrics["mean"], engine.state.metrics["each"]) == (10 / 4, 10 / 4)

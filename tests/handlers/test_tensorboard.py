@@ -25,6 +25,7 @@ from footplate.engine.stream.media import show
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.scalars import Scalars
 from footplate.handlers.tensorboard import TensorBoard
+from tests.handlers.repeated_evaluation import EXPECTED, WAYS, repeat
 
 
 def read(folder):
@@ -304,3 +305,66 @@ def test_the_writer_is_at_hand(tmp_path):
 
     engine_with(board, step=step).run([3.0])
     assert scalars(tmp_path) == {"mine": [(1, 3.0)]}
+
+
+# ------------------------------------------------------------------ runs anew and that go on
+
+
+@pytest.mark.covers("F4", "G4")
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("way", WAYS)
+def test_an_evaluation_that_comes_again_is_there_once(tmp_path, way, both):
+    repeat(tmp_path / "saved", lambda: TensorBoard(tmp_path / "board"), way, both=both)
+    found = scalars(tmp_path / "board")
+    assert found["val/loss"] == EXPECTED[way]
+    if both:
+        assert [step for step, _ in found["train/loss"]] == [1, 2, 3, 4]
+
+
+@pytest.mark.covers("F4")
+@pytest.mark.parametrize("both", [True, False])
+def test_an_evaluation_that_was_cut_is_there_once_when_its_process_goes_on(tmp_path, both):
+    board = lambda: TensorBoard(tmp_path / "board")  # noqa: E731
+    repeat(tmp_path / "saved", board, "cut", both=both, in_process=True)
+    assert scalars(tmp_path / "board")["val/loss"] == EXPECTED["cut"]
+
+
+@pytest.mark.covers("F4")
+def test_a_run_that_starts_anew_sets_the_files_aside_and_leaves_those_of_others(tmp_path):
+    folder = tmp_path / "board"
+    for losses in ([4.0, 3.0, 2.0], [9.0], [1.0, 0.5]):
+        engine_with(TensorBoard(folder)).run(losses)
+        engine_with(TensorBoard(folder), name="test").run([7.0])
+        (folder / "mine.txt").write_text("")
+    assert scalars(folder) == {"train/loss": [(1, 1.0), (2, 0.5)], "test/loss": [(1, 7.0)]}
+    assert scalars(tmp_path / "board.1")["train/loss"] == [(1, 4.0), (2, 3.0), (3, 2.0)]
+    assert (folder / "mine.txt").exists()
+    found = [scalars(one) for one in sorted(tmp_path.glob("board.?"))]
+    assert sum("train/loss" in one for one in found) == 2
+
+
+@pytest.mark.covers("F4")
+def test_a_killed_process_loses_nothing(tmp_path):
+    board, seen = TensorBoard(tmp_path), []
+    engine = engine_with(board)
+    engine.on(Events.ITERATION_COMPLETED, priority="LOWEST")(
+        lambda: seen.append(len(scalars(tmp_path).get("train/loss", [])))
+    )
+    engine.run([4.0, 2.0, 1.0])
+    assert seen == [1, 2, 3]
+
+
+def test_what_is_behind_a_checkpoint_goes_and_what_a_tester_wrote_stays(tmp_path):
+    board, saved = TensorBoard(tmp_path), []
+    trainer, tester = engine_with(board), engine_with(board, name="test")
+    trainer.on(Events.SAFE_POINT(once=1))(lambda e: saved.append(e.state_dict()))
+    trainer.run([4.0, 2.0, 1.0], max_epochs=1)
+    tester.run([9.0])
+    again = engine_with(TensorBoard(tmp_path))
+    again.load_state_dict(saved[0])
+    again.on(Events.STARTED | Events.ITERATION_STARTED(once=2))(lambda e: e.interrupt())
+    again.run([4.0, 2.0, 1.0])
+    # not hidden, but gone
+    sizes = {path.name.split(".")[-1]: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(sizes) == {"train", "test"}
+    assert scalars(tmp_path) == {"train/loss": [(1, 4.0), (2, 2.0)], "test/loss": [(1, 9.0)]}

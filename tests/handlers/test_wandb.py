@@ -18,6 +18,7 @@ from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.scalars import Scalars
 from footplate.handlers.wandb import WandB
+from tests.handlers.repeated_evaluation import EXPECTED, WAYS, repeat
 
 wandb = pytest.importorskip("wandb")
 records = pytest.importorskip("wandb.proto.wandb_internal_pb2")
@@ -268,3 +269,15 @@ def test_what_is_named_as_the_axis_or_the_epoch_is_refused(tmp_path, name, of):
     engine = engine_with(sink_in(tmp_path), step=step)
     with pytest.raises(ValueError, match=f"named '{name}', but train/{name} goes with each row"):
         engine.run([1.0])
+
+
+@pytest.mark.covers("F4", "G4")
+@pytest.mark.parametrize("way", WAYS)
+def test_rows_of_an_evaluation_that_comes_again_have_their_numbers_again(tmp_path, way):
+    sink = repeat(tmp_path / "saved", lambda: sink_in(tmp_path), way, both=True)
+    # a server takes each number once
+    rows = {row["_step"]: row for run in written(tmp_path) for row in run.rows}
+    found = [(row["val/step"], row["val/loss"]) for _, row in sorted(rows.items())
+             if "val/loss" in row]  # fmt: skip
+    assert found == EXPECTED[way]
+    assert sorted(rows) == list(range(sink.place()))

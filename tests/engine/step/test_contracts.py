@@ -80,6 +80,16 @@ def test_a_loss_for_a_model_that_computes_its_own_is_refused():
 
 
 @pytest.mark.covers("C2")
+@pytest.mark.covers("C2")
+def test_an_evaluation_has_no_optimizer_for_a_val_step_that_asks_for_one():
+    class OfOld(nn.Linear):
+        def val_step(self, data, optimizer, **kwargs):
+            return optimizer, kwargs
+
+    evaluator = Engine(evaluation_step(OfOld(1, 1)), name="val")
+    assert evaluator.run([0]).output == (None, {})
+
+
 def test_train_step_with_an_optimizer_leaves_backward_and_step_to_the_engine():
     model = Stepping()
     assert torch.equal(weights_after(model, training_step(model, sgd(model))), expected())

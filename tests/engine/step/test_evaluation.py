@@ -67,10 +67,33 @@ def test_interrupted_runs_put_the_modes_back_and_take_them_up():
 @pytest.mark.covers("E5")
 def test_in_half_precision():
     net = model()
-    y_pred, _ = Engine(evaluation_step(net, precision="bf16")).run(batches(1)).output
-    assert y_pred.dtype == torch.bfloat16
-    answer = Engine(prediction_step(net, precision="bf16")).run(batches(1)).output
+    data = batches(1)
+    y_pred, y = Engine(evaluation_step(net, precision="bf16")).run(data).output
+    with torch.autocast("cpu", torch.bfloat16):
+        half = net.eval()(data[0][0])
+    assert (half.dtype, y_pred.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(y_pred, half.float())
+    assert y is data[0][1]
+    answer = Engine(prediction_step(net, precision="bf16")).run(data).output
     assert torch.equal(answer, y_pred)
+
+
+@pytest.mark.covers("E5")
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
+def test_outputs_in_half_precision_are_fp32_at_any_depth(precision):
+    dtypes = torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64
+    given = {"list": [torch.ones(2, dtype=dtype) for dtype in dtypes], "name": "x"}
+
+    class Says(nn.Module):
+        def forward(self, x):
+            return given
+
+    output = Engine(prediction_step(Says(), precision=precision)).run([torch.zeros(1)]).output
+    half = (torch.float32, torch.float32) if precision != "fp32" else dtypes[:2]
+    assert [one.dtype for one in output["list"]] == [*half, *dtypes[2:]]
+    assert output["list"][2] is given["list"][2]
+    assert output["name"] == "x"
+    assert given["list"][0].dtype == torch.float16  # the model's own is as it was
 
 
 def test_what_a_plain_module_gives():

@@ -12,6 +12,7 @@ from ignite.metrics import metric as ignite
 
 from footplate import Engine
 from footplate.engine.errors import StateError
+from footplate.engine.step import collecting
 from footplate.engine.step.measuring import (
     IgniteMeasure,
     Measure,
@@ -440,3 +441,26 @@ def test_a_metric_learns_what_the_data_set_says():
         measure_of("m", metric).tell(None)
     assert bare.dataset_meta is knowing.dataset_meta is None
     assert "dataset_meta" not in vars(of_torch)
+
+
+@pytest.mark.covers("E3")
+@pytest.mark.parametrize("way", ["cpu", "gpu"])
+def test_results_travel_as_the_metric_says(monkeypatch, way):
+    ways = []
+
+    def spied(function):
+        def spy(value, *, by):
+            ways.append(by)
+            return function(value, by=by)
+
+        return spy
+
+    for name in ("collected", "from_first"):
+        monkeypatch.setattr(collecting, name, spied(getattr(collecting, name)))
+    metric = Counting()
+    metric.collect_device = way
+    measure, engine = measure_of("m", metric), engine_with([1, 2])
+    measure.reset()
+    measure.update(engine)
+    assert measure.compute(engine) == {"count/sum": 3, "count/n": 2}
+    assert ways == [way, way]

@@ -118,3 +118,65 @@ def test_weights_are_saved_and_read_with_the_values():
     series.append(2, torch.tensor(0.25), torch.tensor(4.0))
     again.load_state_dict(series.state_dict())
     assert read_all({"x": again}) == {"x": [(1, 0.5, 2.0), (2, 0.25, 4.0)]}
+
+
+@pytest.mark.covers("F5")
+@pytest.mark.parametrize("part", [lambda big: big[0, 3], lambda big: big[0, 3].detach()])
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_part_of_a_large_tensor_does_not_keep_the_whole(part, grad):
+    series = Series()
+    big = torch.arange(1e6).reshape(1000, 1000).requires_grad_(grad)
+    series.append(1, part(big), weight=part(big))
+    held = [one for one in series._last[0] if isinstance(one, torch.Tensor)]
+    assert [one.untyped_storage().nbytes() for one in held] == [4, 4]
+    assert read_all({"it": series}) == {"it": [(1, 3.0, 3.0)]}
+
+
+@pytest.mark.covers("F5")
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: torch.nn.Parameter(torch.zeros(())),
+        lambda: torch.zeros(3)[1],
+        lambda: torch.zeros(()).add_(0.0),
+        lambda: torch.zeros(()).add_(0.0).detach(),
+    ],
+    ids=["parameter", "view", "accumulator", "detached"],
+)
+def test_what_is_written_to_later_is_logged_as_it_was(made):
+    series, value = Series(), made()
+    for number in range(130):
+        series.append(number, value, weight=value)
+        with torch.no_grad():
+            value.add_(1.0)
+    assert [v for _, v in read(series)] == list(map(float, range(130)))
+
+
+def test_in_inference_mode_it_is_logged_as_it_was_too():
+    series = Series()
+    with torch.inference_mode():
+        value = torch.zeros(())
+        for number in range(70):
+            series.append(number, value)
+            value.add_(1.0)
+    assert [v for _, v in read(series)] == list(map(float, range(70)))
+
+
+@pytest.mark.covers("F5")
+@pytest.mark.parametrize("as_weight", [False, True])
+def test_a_fresh_tensor_that_is_written_to_before_it_is_read_is_refused_once(as_weight):
+    series, value = Series("temperature"), torch.zeros(())
+    series.append(7, *((0.5, value) if as_weight else (value, 1.0)))
+    value.add_(1.0)
+    with pytest.raises(ValueError, match=r"'temperature' was logged in iteration 7 .*\.clone\(\)"):
+        read(series)
+    series.append(8, 0.5)
+    assert read(series) == [(8, 0.5)]
+
+
+def test_a_complex_number_is_refused_by_its_name():
+    series = Series("phase")
+    series.append(1, torch.tensor(1.0))
+    series.append(2, torch.tensor(1 + 2j))
+    with pytest.raises(TypeError, match="'phase' is complex"):
+        read(series)

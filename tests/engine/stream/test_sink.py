@@ -270,3 +270,67 @@ def test_within_an_evaluation_steps_are_the_trainers():
 def test_an_unknown_kind_is_refused(kind):
     with pytest.raises(ValueError, match=f"is of kind 'image', .* or 'table', given {kind!r}"):
         show(engine_with(), kind, "x", 0)
+
+
+# ------------------------------------------------------------------ where it stands
+
+
+class Placed(Notes):
+    """Says how many rows it has written, and is told from where it goes on."""
+
+    def begin(self, engine):
+        super().begin(engine)
+        self.told.append(("from", self.goes_on_from))
+
+    def place(self):
+        return len(self.rows)
+
+
+@pytest.mark.covers("F4", "G4")
+def test_it_is_told_how_much_stood_when_the_run_was_saved():
+    placed, saved = Placed(), []
+    engine = engine_with(placed)
+    engine.on(Events.SAFE_POINT(once=2))(lambda e: saved.append(e.state_dict()))
+    engine.run([4.0, 2.0, 1.0])
+    again = Placed()
+    engine = engine_with(again)
+    engine.load_state_dict(saved[0])
+    engine.run([4.0, 2.0, 1.0])
+    assert (placed.told[1], again.told[1]) == (("from", None), ("from", 2))
+
+
+@pytest.mark.covers("F4")
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_of_an_evaluation_that_failed_all_stands(error):
+    placed = Placed()
+    trainer, evaluator = engine_with(placed), engine_with(placed, name="val")
+    trainer.attach(Evaluation(evaluator, [8.0, 9.0]))
+
+    def fail():
+        raise error
+
+    with (
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED(once=2), fail),
+        pytest.raises(error),
+    ):
+        trainer.run([1.0])
+    trainer.run()
+    assert [one for one in placed.told if one[0] == "from"] == [("from", None)] * 2
+
+
+@pytest.mark.covers("F5")
+def test_what_came_behind_an_epoch_is_of_that_epoch():
+    class Epochs(Notes):
+        def write(self, engine, point):
+            self.told.append((point.on, point.step, point.epoch, dict(point.scalars)))
+
+    notes = Epochs()
+    engine = engine_with(notes, every=50, step=lambda e, b: None)
+    engine.on(Events.SAFE_POINT)(lambda e: e.log("free", 1.0))
+    engine.run([0, 0], max_epochs=2)
+    assert notes.rows == [
+        ("epoch", 2, 1, {"free": 1.0}),  # of the first iteration
+        ("epoch", 2, 1, {"free": 1.0}),  # of the second
+        ("epoch", 4, 2, {"free": 1.0}),
+        ("run", 4, 2, {"free": 1.0}),
+    ]

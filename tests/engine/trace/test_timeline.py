@@ -182,3 +182,22 @@ def test_the_table_goes_from_long_to_short_and_nested_engines_stand_behind():
 def test_nothing_was_traced_yet():
     assert table(Timeline()) == "nothing was traced yet"
     assert lines(Timeline()) == findings(Timeline()) == []
+
+
+@pytest.mark.covers("F8")
+@pytest.mark.parametrize(
+    ("kind", "share", "told"),
+    [
+        (Kind.HANDLER, 0.099, False), (Kind.HANDLER, 0.101, True),
+        (Kind.DATA, 0.199, False), (Kind.DATA, 0.201, True),
+    ],
+)  # fmt: skip
+def test_a_tenth_for_handlers_and_a_fifth_for_data_is_too_much(kind, share, told):
+    timeline = begun()
+    timeline.close(timeline.open(timeline.row(TRAIN, kind, "it", "SOMETHING")))
+    timeline.finish()
+    for row in timeline.rows():
+        row.own = 0
+    timeline.nanoseconds = 1_000_000
+    timeline.row(TRAIN, kind, "it", "SOMETHING").own = round(share * 1_000_000)
+    assert bool(findings(timeline)) == told

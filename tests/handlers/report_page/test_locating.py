@@ -19,7 +19,14 @@ def made(folder, *, at: float = 1e9, file: str = "scalars.jsonl"):
 
 @pytest.mark.parametrize(
     "file",
-    ["run.json", "options.json", "media/media.jsonl", "checkpoints/00000001/manifest.json"],
+    [
+        "run.json",
+        "options.json",
+        "tables.json",
+        "tables.jsonl",
+        "media/media.jsonl",
+        "checkpoints/00000001/manifest.json",
+    ],
 )
 def test_a_folder_with_any_of_its_files_is_a_run(tmp_path, file):
     run = made(tmp_path / "run", file=file)

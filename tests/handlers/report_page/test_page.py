@@ -531,3 +531,12 @@ def test_what_scrolls_is_reached_by_keys(run):
     scrolling = [a for _, a in found.tags if "scroll" in (a.get("class") or "").split()]
     assert len(scrolling) > 5
     assert all(a.get("tabindex") == "0" for a in scrolling)
+
+
+@pytest.mark.parametrize("step", [[1, 2], {"a": 1}, None, "x"])
+def test_a_table_of_an_odd_step_is_shown(tmp_path, step):
+    logged(tmp_path, [{"step": step, "loss": 1.0 / step} for step in range(1, 5)])
+    table = {"engine": "val", "name": "confusion", "epoch": 1, "step": step, "value": [[1, 2]] * 2}
+    tables = [table, {**table, "engine": "train", "name": "val_confusion"}]
+    (tmp_path / "tables.json").write_text(json.dumps({"tables": tables}))
+    assert "loss" in read(tmp_path).headings

@@ -1,0 +1,163 @@
+"""The commands that run something: train, val, test and predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console as Terminal
+from rich.table import Table
+
+from ...engine.stream.scalars import readable, scalars_of
+from ..config.objects import SAFE, Objects
+from .choosing import Config, Overrides, Safe, resolved
+from .outcome import Traceback, outcome
+
+__all__ = ["predict", "run_test", "train", "val"]
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="The folder of a run, a checkpoint, a YAML file or a recipe's name."
+    ),
+]
+Which = Annotated[
+    str, typer.Option("--checkpoint", help="Of a run's checkpoints: last, best, or a name.")
+]
+
+
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest checkpoint of the experiment.")
+    ] = False,
+    nproc: Annotated[int, typer.Option("--nproc", min=1, help="Processes to train in.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and build everything, and train nothing.")
+    ] = False,
+    safe: Safe = False,
+    traceback: Traceback = False,
+) -> None:
+    """Train by a configuration, a file or a recipe's.
+
+    Kill it at any moment; with --resume it goes on to the same bits.
+
+    For example:
+
+      footplate train image_classification
+
+      footplate train my.yaml train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3
+
+      FOOTPLATE__RANDOMNESS__SEED=7 footplate train my.yaml --resume
+    """
+    if nproc > 1:
+        raise typer.BadParameter("training is in one process as yet; leave --nproc out.")
+    with outcome("train", traceback=traceback):
+        changes = [*(overrides or ()), *(["resume=true"] if resume else [])]
+        choice = resolved(config, changes, safe=safe)
+        if dry_run:
+            from .plan import show_plan
+
+            show_plan(choice)
+            return
+        from ..runner import Runner
+
+        runner = Runner.from_cfg(choice.config.values, objects=choice.objects)
+        runner.train()
+        typer.echo(f"The run's files are in {runner.folder.resolve()}")
+
+
+def val(
+    run: Run,
+    overrides: Overrides = None,
+    checkpoint: Which = "last",
+    safe: Safe = False,
+    traceback: Traceback = False,
+) -> None:
+    """Validate a run's weights, or those that a configuration loads.
+
+    For example:
+
+      footplate val runs/image_classification/20261127_101500 --checkpoint best
+
+      footplate val my.yaml load_from=weights.safetensors
+    """
+    with outcome("val", traceback=traceback):
+        show_metrics("validation", _runner(run, overrides, checkpoint, safe=safe).val())
+
+
+def run_test(
+    run: Run,
+    overrides: Overrides = None,
+    checkpoint: Which = "last",
+    safe: Safe = False,
+    traceback: Traceback = False,
+) -> None:
+    """Test a run's weights, or those that a configuration loads.
+
+    For example:
+
+      footplate test runs/image_classification/20261127_101500 --checkpoint best
+
+      footplate test my.yaml load_from=weights.safetensors
+    """
+    with outcome("test", traceback=traceback):
+        show_metrics("test", _runner(run, overrides, checkpoint, safe=safe).test())
+
+
+def predict(
+    run: Run,
+    overrides: Overrides = None,
+    input: Annotated[
+        Path | None, typer.Option(help="Samples: .npy, .npz, .csv, .pt or .safetensors.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Predictions: .npy, .csv, .jsonl or .pt.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 64,
+    checkpoint: Which = "last",
+    safe: Safe = False,
+    traceback: Traceback = False,
+) -> None:
+    """Predict with a run's weights, of samples in a file or of the run's own data.
+
+    For example:
+
+      footplate predict runs/image_classification/20261127_101500 --input images.npy
+
+      footplate predict RUN --input table.csv --output predictions.csv --checkpoint best
+    """
+    from .samples import read_samples, write_predictions
+
+    with outcome("predict", traceback=traceback):
+        runner = _runner(run, overrides, checkpoint, safe=safe)
+        data = None if input is None else read_samples(input, batch_size)
+        predictions = runner.predict(data)
+        path = output or runner.folder / "predictions.npy"
+        count = write_predictions(predictions, path)
+        typer.echo(f"{count} predictions are in {path}")
+
+
+def show_metrics(title: str, metrics: dict[str, Any]) -> None:
+    """Print metrics as a table; of what is no single number only the shape."""
+    numbers = scalars_of(metrics)
+    table = Table(title=title, show_header=False)
+    for name, value in metrics.items():
+        shape = " x ".join(map(str, getattr(value, "shape", ())))
+        table.add_row(name, readable(numbers[name]) if name in numbers else shape or str(value))
+    Terminal().print(table)
+
+
+def _runner(run: str, overrides: list[str] | None, checkpoint: str, *, safe: bool) -> Any:
+    """The runner of a run, by its checkpoint; or of a configuration."""
+    from ..runner import Runner
+
+    path = Path(run)
+    if path.is_dir():
+        objects = Objects(SAFE if safe else None)
+        changed = {"overrides": tuple(overrides or ())}
+        return Runner.from_checkpoint(path, checkpoint, objects=objects, **changed)
+    choice = resolved(run, overrides, safe=safe)
+    return Runner.from_cfg(choice.config.values, objects=choice.objects)

@@ -1,0 +1,198 @@
+"""Builders: how a runner's parts are made; each may be made otherwise in a subclass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...engine.combined import combined
+from ...engine.data.device import DeviceLoader, move
+from ...engine.limited import limited, overfit
+from ...engine.placement.ranks import world_size
+from ...engine.random import seed_all
+from ...engine.step.compiling import compile_model
+from ...engine.step.optimization import Optimization
+from ...engine.step.recompute import recompute_activations
+from ...engine.step.scaling import auto_scale_lr
+from ...engine.stream.sink import Sink
+from ...handlers.lr_schedule import LRSchedule
+from ..config.objects import Objects
+from ..config.registry import LOOPS, MODELS
+from .evaluators import Evaluator, metrics_of
+from .loaders import by_name, dataloader, is_several
+from .loops import BaseLoop, is_ours, of_loop
+from .optimizers import optimizations
+from .options import EvalCfg
+from .schedules import schedules
+from .settings import Settings
+from .sinks import sinks_of
+from .surroundings import set_up
+from .validation import validation_events
+
+__all__ = ["Builders"]
+
+
+class Builders:
+    """The set-up steps of a runner, in the order in which they are taken.
+
+    A subclass may override any of them. What is given as an instance is taken as it is.
+    """
+
+    settings: Settings
+    objects: Objects
+    given: Mapping[str, Any]
+    model: nn.Module
+    device: torch.device
+    seed: int
+    run_length: Any
+
+    # ------------------------------------------------------------------ the process
+
+    def setup_env(self) -> torch.device:
+        """Set what ``env_cfg`` says, and find the device."""
+        deterministic = bool(self.settings.randomness.deterministic)
+        return set_up(self.settings.env, deterministic=deterministic)
+
+    def set_randomness(self) -> int:
+        """Seed all random number generators; returns the seed."""
+        options = self.settings.randomness
+        return seed_all(
+            options.seed,
+            deterministic=options.deterministic,
+            diff_rank_seed=options.diff_rank_seed,
+        )
+
+    # ------------------------------------------------------------------ the model
+
+    def build_model(self, model: Any) -> nn.Module:
+        """The model, on its device."""
+        offered = {}
+        if (preprocessor := self.given.get("data_preprocessor")) is not None:
+            offered["data_preprocessor"] = self.objects.build(
+                preprocessor, path="data_preprocessor"
+            )
+        if isinstance(model, Mapping):
+            offered = {name: one for name, one in offered.items() if name not in model}
+        made: nn.Module = self.objects.build(model, MODELS, path="model", **offered)
+        return made.to(self.device)
+
+    def wrap_model(self, model: nn.Module) -> nn.Module:
+        """The model with recomputed activations, and compiled, where that is asked for."""
+        if which := self.settings.train.recompute:
+            recompute_activations(model, *([which] if isinstance(which, str) else which))
+        if options := self.given.get("compile"):
+            compile_model(model, options)
+        return model
+
+    # ------------------------------------------------------------------ data and metrics
+
+    def build_dataloader(
+        self, given: Any, seed: int | None = None, *, name: str = "dataloader"
+    ) -> Any:
+        """A loader, or several by name."""
+        return dataloader(
+            given,
+            self.objects,
+            path=name,
+            seed=self.seed if seed is None else seed,
+            evaluates=not name.startswith("train"),
+        )
+
+    def build_evaluator(self, given: Any) -> Evaluator | None:
+        """Metrics to be driven by hand."""
+        if given is None or isinstance(given, Evaluator):
+            return given
+        return Evaluator(metrics_of(given, self.objects, "evaluator"))
+
+    def to_device(self, batch: Any) -> Any:
+        """A batch on the model's device."""
+        return move(batch, self.device)
+
+    def training_data(self, loader: Any) -> Any:
+        """The training data as the train engine runs over them."""
+        options = self.settings.train
+        if is_several(loader):
+            loader = combined(loader, options.combine)
+        if options.overfit_batches is not None:
+            loader = overfit(loader, options.overfit_batches)
+        amount = options.batches or options.limit_batches
+        return self._on_device(loader if amount is None else limited(loader, amount))
+
+    def evaluation_data(self, loader: Any, options: EvalCfg) -> Any:
+        """Data as an engine evaluates them; several by name."""
+        if (several := by_name(loader)) is not None:
+            return {name: self.evaluation_data(one, options) for name, one in several.items()}
+        amount = self.settings.train.batches or options.limit_batches
+        return self._on_device(loader if amount is None else limited(loader, amount))
+
+    def _on_device(self, loader: Any) -> Any:
+        return loader if self.device.type == "cpu" else DeviceLoader(loader, self.device)
+
+    # ------------------------------------------------------------------ optimizers
+
+    def build_optim_wrapper(self, given: Any) -> Optimization | dict[str, Optimization]:
+        """The optimization of the model, or several by name."""
+        return optimizations(given, self.model, self.objects)
+
+    def scale_lr(self, wrappers: Mapping[str, Optimization], batch_size: int | None) -> float:
+        """Multiply learning rates by the linear scaling rule; returns the factor."""
+        rule = self.settings.auto_scale_lr
+        if rule is None or not rule.enable:
+            return 1.0
+        if batch_size is None:
+            raise ValueError(
+                "auto_scale_lr needs the size of a batch, which train_dataloader does not tell; "
+                "give it a loader with batch_size, or leave the rule out."
+            )
+        factor = 1.0
+        for one in wrappers.values():
+            samples = batch_size * one.accumulation.size_in(1) * world_size()
+            factor = auto_scale_lr(
+                one.optimizer, base_batch_size=rule.base_batch_size, batch_size=samples
+            )
+        return factor
+
+    def build_param_scheduler(
+        self, given: Any, wrappers: Mapping[str, Optimization]
+    ) -> list[LRSchedule]:
+        """The handlers that move the optimizers' schedulers."""
+        optimizers = {name: one.optimizer for name, one in wrappers.items()}
+        return schedules(
+            given, optimizers, self.objects, self.run_length, validation_events(self.settings.train)
+        )
+
+    # ------------------------------------------------------------------ loops and sinks
+
+    def build_loop(
+        self, name: str, default: type[BaseLoop], loader: Any, evaluator: Any = None
+    ) -> BaseLoop:
+        """The default loop with its options, or the user's own.
+
+        Args:
+            name: the argument that says so: ``"val_cfg"``.
+            default: the loop where it names none.
+            loader: the data, or a mapping to build a loader of.
+            evaluator: metrics.
+        """
+        given = self.given.get(name)
+        if given is not None and not isinstance(given, Mapping):  # a group of options
+            given = vars(given)
+        options = dict(given or {})
+        kind = self.objects.find(options.get("type", default), LOOPS)
+        if not is_ours(kind):
+            options, _ = of_loop(kind, options)
+        options.pop("type", None)
+        names = inspect.signature(kind).parameters
+        offered = {"runner": self, "dataloader": loader, "evaluator": evaluator}
+        offered = {key: value for key, value in offered.items() if key in names}
+        loop: BaseLoop = kind(**{**offered, **options})
+        return loop
+
+    def build_visualizer(self, given: Any, folder: Path, config: Mapping[str, Any]) -> list[Sink]:
+        """The places that numbers and pictures are written to, besides JSON lines."""
+        return sinks_of(given, self.objects, folder, config)

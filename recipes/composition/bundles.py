@@ -1,0 +1,357 @@
+"""Bundles: what the default hooks bring to the engines of a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from ...engine.checkpoints.when import When
+from ...engine.engine import Engine
+from ...engine.events import Event, Events
+from ...engine.handler import Handler
+from ...engine.placement.ranks import is_first
+from ...engine.priority import Priority
+from ...engine.stream.history import Statistic
+from ...handlers.averaging import EMA
+from ...handlers.checkpoint import Checkpoint
+from ...handlers.console import Console
+from ...handlers.early_stopping import EarlyStopping
+from ...handlers.environment import Environment
+from ...handlers.jsonl import JSONL
+from ...handlers.profiler import Profiler
+from ...handlers.progress_bar import ProgressBar
+from ...handlers.report import Report
+from ...handlers.run_record import RunRecord
+from ...handlers.sampler_seed import SamplerSeed
+from ...handlers.scalars import Scalars
+from ...handlers.timer import Timer
+from ..config.problems import OptionError
+from ..config.registry import HOOKS
+from .folders import CHECKPOINTS
+from .gradients import clip_of
+from .monitoring import Rule, monitored, rule_of
+from .options import LogProcessorCfg, check_whole
+
+if TYPE_CHECKING:
+    from ..runner import Runner
+
+__all__ = [
+    "DEFAULT_HOOKS",
+    "LOG",
+    "Bundle",
+    "CheckpointHook",
+    "DistSamplerSeedHook",
+    "EarlyStoppingHook",
+    "IterTimerHook",
+    "LoggerHook",
+    "OptimizerHook",
+    "ParamSchedulerHook",
+    "ReportHook",
+    "RuntimeInfoHook",
+]
+
+LOG = "run.log"
+"""The file that has the console's lines, and what the library says by Python's logging."""
+
+_EVERY = 10  # iterations from one log point to the next
+_ALL = 2**31
+
+
+@runtime_checkable
+class Bundle(Protocol):
+    """What brings handlers to the engines of a runner."""
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """The handlers for an engine, which is told by its name."""
+
+
+@HOOKS.register_module()
+@dataclass
+class RuntimeInfoHook:
+    """Tells in what the run takes place, and records what it is and does."""
+
+    priority: ClassVar[Priority] = Priority.VERY_HIGH
+    _record: RunRecord | None = field(default=None, init=False)
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """The environment for training; one record for all engines."""
+        if engine.name == "train":
+            yield Environment(runner.folder / "environment.json", more={"seed": runner.seed})
+        if self._record is None:
+            config = runner.plain_config
+            self._record = RunRecord(runner.folder, name=runner.experiment_name, config=config)
+        yield _ConfigFile(runner)
+        yield self._record
+
+
+@HOOKS.register_module()
+@dataclass
+class IterTimerHook:
+    """Measures how fast training is."""
+
+    priority: ClassVar[Priority] = Priority.NORMAL
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """A timer for training."""
+        if engine.name == "train":
+            yield Timer()
+
+
+@HOOKS.register_module()
+@dataclass
+class DistSamplerSeedHook:
+    """Tells samplers which pass begins."""
+
+    priority: ClassVar[Priority] = Priority.NORMAL
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """Sampler seeding for training."""
+        if engine.name == "train":
+            yield SamplerSeed()
+
+
+@HOOKS.register_module()
+@dataclass
+class LoggerHook:
+    """Logs numbers: to the console and its file, as JSON lines, to the visualizer's sinks.
+
+    Args:
+        interval: iterations from one log point to the next.
+        names: shell patterns of what the console prints.
+        progress_bar: whether bars show where the engines stand.
+        console: whether lines are printed; they are in ``run.log`` in any case.
+    """
+
+    priority: ClassVar[Priority] = Priority.BELOW_NORMAL
+    interval: int | None = None
+    names: str | Sequence[str] = "*"
+    progress_bar: bool = True
+    console: bool = True
+    _bar: ProgressBar | None = field(default=None, init=False)
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """The stream and its sinks for training; one bar for all engines."""
+        if engine.name == "train":
+            processor = runner.settings.log_processor
+            every = self.interval or processor.window_size or _EVERY
+            yield Scalars(Events.ITERATION_COMPLETED(every=every), also=statistics(processor))
+            stream: Literal["stdout"] | None = "stdout" if self.console else None
+            yield Console(names=self.names, stream=stream, file=runner.folder / LOG)
+            yield JSONL(runner.folder / "scalars.jsonl")
+            yield from runner.sinks
+        if self.progress_bar:
+            self._bar = self._bar or ProgressBar()
+            yield self._bar
+
+
+@HOOKS.register_module()
+@dataclass
+class ParamSchedulerHook:
+    """Moves the schedulers."""
+
+    priority: ClassVar[Priority] = Priority.LOW
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """The schedules for training."""
+        if engine.name == "train":
+            yield from runner.param_schedulers
+
+
+@HOOKS.register_module()
+@dataclass
+class OptimizerHook:
+    """Bounds the gradients, where ``optim_wrapper`` does not.
+
+    Args:
+        grad_clip: as ``clip_grad`` of an ``optim_wrapper``.
+    """
+
+    priority: ClassVar[Priority] = Priority.HIGH
+    grad_clip: Mapping[str, Any] | float | bool | None = None
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """None; the optimizations are told."""
+        if engine.name == "train" and (clip := clip_of(self.grad_clip)) is not None:
+            for one in runner.optimizations.values():
+                one.clip = one.clip or clip
+        yield from ()
+
+
+@HOOKS.register_module()
+@dataclass
+class CheckpointHook:
+    """Saves the run, so that it resumes to the bit.
+
+    Args:
+        interval: save behind each so many epochs or iterations; -1 for none of these.
+        by_epoch: which of them; as the run is limited by default.
+        minutes: besides, when so many minutes have gone by.
+        save_best: the metric of the validation that the best are kept by, ``"accuracy"`` say, or
+            ``"auto"`` for the first of ``val_evaluator``.
+        rule: whether ``"greater"`` or ``"less"`` of it is better, where its name does not tell.
+        max_keep_ckpts: how many of the latest are kept; -1 for all.
+        keep_best: how many of the best.
+        save_last: whether the end of the run is saved in any case.
+        background: whether training goes on while a checkpoint is written.
+        out_dir: where to, in place of the run's folder; or the URL of a file system of fsspec. It
+            is where ``resume=True`` looks, then, too.
+    """
+
+    priority: ClassVar[Priority] = Priority.VERY_LOW
+    interval: int = 1
+    by_epoch: bool | None = None
+    minutes: float | None = None
+    save_best: str | None = None
+    rule: Rule | None = None
+    max_keep_ckpts: int = 1
+    keep_best: int = 1
+    save_last: bool = True
+    background: bool = False
+    out_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant."""
+        for name in ("interval", "max_keep_ckpts"):
+            if getattr(self, name) != -1:
+                check_whole(self, name)
+        check_whole(self, "keep_best")
+        if self.minutes is not None and not self.minutes > 0:
+            raise OptionError("minutes", "is a number of minutes above 0")
+        if self.save_best not in (None, "auto"):
+            rule_of(str(self.save_best), self.rule)
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """A checkpoint handler for training."""
+        if engine.name != "train":
+            return
+        metric = self._metric(runner)
+        less = metric is not None and rule_of(metric, self.rule) == "less"
+        out_dir = None if runner.is_trial else self.out_dir
+        yield Checkpoint(
+            out_dir or runner.folder / CHECKPOINTS,
+            runner.model,
+            runner.also_saved,
+            when=When(self._events(runner), minutes=self.minutes, at_end=self.save_last),
+            last=_ALL if self.max_keep_ckpts == -1 else self.max_keep_ckpts,
+            best=0 if metric is None else self.keep_best,
+            metric=None if metric is None else monitored(metric),
+            mode="min" if less else "max",
+            background=self.background,
+            config=runner.plain_config,
+        )
+
+    def _events(self, runner: Runner) -> Event | None:
+        if self.interval == -1:
+            return None
+        limited_in_epochs = "max_epochs" in runner.settings.train.limits
+        by_epoch = limited_in_epochs if self.by_epoch is None else self.by_epoch
+        event = Events.EPOCH_COMPLETED if by_epoch else Events.ITERATION_COMPLETED
+        return event(every=self.interval) if self.interval > 1 else event
+
+    def _metric(self, runner: Runner) -> str | None:
+        if self.save_best != "auto":
+            return self.save_best
+        if not runner.val_metrics:
+            raise ValueError(
+                "save_best='auto' takes the first metric of val_evaluator, but there is none; "
+                "give one, or leave save_best out."
+            )
+        return next(iter(runner.val_metrics))
+
+
+@HOOKS.register_module()
+@dataclass
+class ReportHook:
+    """Writes a page about the run when it is over."""
+
+    priority: ClassVar[Priority] = Priority.LOWEST
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """A report for each engine; of nested ones the outer one's is written."""
+        yield Report(runner.folder)
+
+
+@HOOKS.register_module()
+@dataclass
+class EarlyStoppingHook:
+    """Ends the run when a metric no longer improves.
+
+    Args:
+        monitor: the metric of the validation, ``"accuracy"`` say.
+        rule: whether ``"greater"`` or ``"less"`` of it is better, where its name does not tell.
+        min_delta: what counts as better.
+        patience: how many looks without improvement.
+        check_finite: whether to stop where it is no finite number.
+        stopping_threshold: stop once it is this good.
+    """
+
+    priority: ClassVar[Priority] = Priority.BELOW_NORMAL
+    monitor: str
+    rule: Rule | None = None
+    min_delta: float = 0.0
+    patience: int = 5
+    check_finite: bool = True
+    stopping_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant."""
+        check_whole(self, "patience")
+        rule_of(self.monitor, self.rule)
+
+    def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
+        """Early stopping for training."""
+        if engine.name == "train":
+            yield EarlyStopping(
+                monitored(self.monitor),
+                self.patience,
+                mode="min" if rule_of(self.monitor, self.rule) == "less" else "max",
+                min_delta=self.min_delta,
+                threshold=self.stopping_threshold,
+                check_finite=self.check_finite,
+                minimum=runner.minimum,
+                when=runner.validation_events,
+            )
+
+
+for _name, _handler in (("EMAHook", EMA), ("ProfilerHook", Profiler)):  # as MMEngine has them
+    HOOKS.register_module(_handler, name=_name)
+
+DEFAULT_HOOKS: Mapping[str, Mapping[str, Any]] = {
+    "runtime_info": {"type": "RuntimeInfoHook"},
+    "timer": {"type": "IterTimerHook"},
+    "sampler_seed": {"type": "DistSamplerSeedHook"},
+    "logger": {"type": "LoggerHook"},
+    "param_scheduler": {"type": "ParamSchedulerHook"},
+    "checkpoint": {"type": "CheckpointHook"},
+    "report": {"type": "ReportHook"},
+}
+"""The hooks of every run by name; a runner's ``default_hooks`` are merged into them."""
+
+
+def statistics(processor: LogProcessorCfg) -> dict[str, Statistic]:
+    """The statistics that ``log_processor`` asks for, by the names that they are logged under."""
+    made = {}
+    for one in processor.custom_cfg or ():
+        of, method = one["data_src"], one.get("method_name", "mean")
+        window = one.get("window_size")
+        name = one.get("log_name") or f"{of}_{method}_{window}"
+        known: Any = "last" if method == "current" else method  # which Statistic checks
+        made[name] = Statistic(of, known, None if window == "global" else window)
+    return made
+
+
+class _ConfigFile(Handler):
+    """Writes what a run is made with into its folder when it begins."""
+
+    priority = Priority.VERY_HIGH
+    name = "config_file"
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def opened(self, engine: Engine) -> None:
+        """Write it; what evaluates has nothing to add to what training was made with."""
+        there = (self._runner.folder / "config.yaml").exists()
+        if is_first() and (engine.name == "train" or not there):
+            self._runner.dump_config()

@@ -1,0 +1,44 @@
+"""The log file: what the library says by Python's logging while a runner is called."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["log_file"]
+
+_FORM = "%(asctime)s  %(levelname)s  %(message)s"
+
+
+@contextmanager
+def log_file(path: Path, level: int | str) -> Generator[None, None, None]:
+    """Within it the library's logger writes to a file, which grows; it is made when need be.
+
+    Args:
+        path: the file.
+        level: the least level that is written.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "run.log"
+        >>> with log_file(path, "INFO"):
+        ...     logging.getLogger("footplate.runner").info("it begins")
+        >>> path.read_text().split()[2:]
+        ['INFO', 'it', 'begins']
+    """
+    logger = logging.getLogger("footplate")
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter(_FORM, datefmt="%Y-%m-%d %H:%M:%S"))
+    handler.setLevel(level)
+    before = logger.level
+    if handler.level < logger.getEffectiveLevel():  # which would keep it from the handler
+        logger.setLevel(handler.level)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+        handler.close()

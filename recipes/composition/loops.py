@@ -1,0 +1,257 @@
+"""Loops: what a call of the runner does; the default ones, and the base of your own."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ...engine.data.dataset import meta_of
+from ...engine.engine import Engine
+from ...engine.evaluating import measured
+from ...engine.events import Events
+from ...engine.step.contracts import Contract
+from ...engine.step.evaluation import EvaluationStep
+from ...engine.workflow import Workflow
+from ...handlers.predictions import Predictions
+from ..config.registry import LOOPS
+from .loaders import by_name
+from .options import EvalCfg, TrainCfg
+
+if TYPE_CHECKING:
+    from ..runner import Runner
+
+__all__ = [
+    "BaseLoop",
+    "EpochBasedTrainLoop",
+    "EvaluationLoop",
+    "IterBasedTrainLoop",
+    "TestLoop",
+    "TrainLoop",
+    "ValLoop",
+    "is_ours",
+    "loop_as_engine",
+    "of_loop",
+    "predicted",
+]
+
+
+class BaseLoop(ABC):
+    """Base of loops: :meth:`run` is all that a call of the runner does.
+
+    A loop of your own, registered with ``LOOPS.register_module()``, takes the place of a default
+    one by ``val_cfg=dict(type="MyLoop", …)``. It may fire any points with
+    ``self.runner.call_hook(name, …)``. A validation loop runs where the default one would, behind
+    each epoch of training say, with the model in evaluation mode and without gradients.
+
+    Args:
+        runner: the runner.
+        dataloader: a loader, or a mapping to build one of.
+        evaluator: metrics, or what to build them of.
+
+    Attributes:
+        engine_name: which of the runner's engines has the step that :meth:`run_iter` takes.
+    """
+
+    engine_name = "validator"
+
+    def __init__(self, runner: Runner, dataloader: Any, evaluator: Any = None) -> None:
+        self._runner = runner
+        self.dataloader = runner.build_dataloader(dataloader)
+        self.evaluator = runner.build_evaluator(evaluator)
+        if self.evaluator is not None and (meta := meta_of(self.dataloader)) is not None:
+            self.evaluator.dataset_meta = meta
+
+    @property
+    def runner(self) -> Runner:
+        """The runner."""
+        return self._runner
+
+    @abstractmethod
+    def run(self) -> Any:
+        """Do all of it."""
+
+    def run_iter(self, idx: int, data_batch: Any) -> Any:
+        """Evaluate a batch: what the model answers, which the evaluator has taken in.
+
+        Args:
+            idx: the batch's number.
+            data_batch: the batch.
+        """
+        engine: Engine = getattr(self.runner, self.engine_name)
+        outputs = engine.process(self.runner.to_device(data_batch))
+        if self.evaluator is not None:
+            self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        return outputs
+
+
+class TrainLoop(BaseLoop):
+    """Base of the default loops of training: they run the train engine.
+
+    Args:
+        runner: the runner.
+        dataloader: the training data.
+        options: as :class:`~footplate.recipes.composition.options.TrainCfg` has them.
+    """
+
+    by_epoch = True
+
+    def __init__(self, runner: Runner, dataloader: Any, **options: Any) -> None:
+        super().__init__(runner, dataloader)
+        self.options = TrainCfg(**{"by_epoch": self.by_epoch, **options})
+
+    def run(self) -> nn.Module:
+        """Train until a limit is reached.
+
+        Returns:
+            the model.
+        """
+        options, trainer = self.options, self.runner.trainer
+        data = self.runner.training_data(self.dataloader)
+        if options.workflow is not None:
+            self._take_turns(trainer, data, options.workflow)
+        else:
+            length = None if options.batches else options.epoch_length
+            trainer.run(data, epoch_length=length, **options.limits)
+        return self.runner.model
+
+    def _take_turns(self, trainer: Engine, data: Any, workflow: Sequence[Sequence[Any]]) -> None:
+        phases = [(name, number) for name, number in workflow]
+        engines = {"train": trainer}
+        if any(name == "val" for name, _ in phases):
+            engines["val"] = self.runner.validator
+        loaders = [data if name == "train" else self.runner.one_val_loader for name, _ in phases]
+        unit = "epoch" if self.options.by_epoch else "iteration"
+        turns = Workflow(phases, engines, unit)
+        try:
+            turns.run(loaders, **self.options.limits)
+        finally:
+            turns.detach()
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(TrainLoop):
+    """Trains; what is said in intervals counts epochs."""
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(TrainLoop):
+    """Trains; what is said in intervals counts iterations."""
+
+    by_epoch = False
+
+
+class EvaluationLoop(BaseLoop):
+    """Base of the default loops of evaluation: they run an engine over one loader or several.
+
+    Args:
+        runner: the runner.
+        dataloader: the data; several by name.
+        evaluator: the metrics, which the engine has.
+        options: as :class:`~footplate.recipes.composition.options.EvalCfg` has them.
+    """
+
+    def __init__(
+        self, runner: Runner, dataloader: Any, evaluator: Any = None, **options: Any
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.options = EvalCfg(**options)
+
+    def run(self) -> dict[str, Any]:
+        """Evaluate.
+
+        Returns:
+            the metrics by name; of several loaders with the loaders' names before them.
+        """
+        engine: Engine = getattr(self.runner, self.engine_name)
+        data = self.runner.evaluation_data(self.dataloader, self.options)
+        if (several := by_name(data)) is None:
+            return measured(engine, data)
+        return {
+            f"{name}_{metric}": value
+            for name, one in several.items()
+            for metric, value in measured(engine, one).items()
+        }
+
+
+@LOOPS.register_module()
+class ValLoop(EvaluationLoop):
+    """Validates."""
+
+
+@LOOPS.register_module()
+class TestLoop(EvaluationLoop):
+    """Tests."""
+
+    engine_name = "tester"
+    __test__ = False  # pytest takes it for a test by its name
+
+
+def is_ours(loop: Any) -> bool:
+    """Whether a loop is a default one, or derived from one, and takes its group of options."""
+    return inspect.isclass(loop) and issubclass(loop, (TrainLoop, EvaluationLoop))
+
+
+def of_loop(
+    loop: Callable[..., Any], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of some options a loop takes for itself, and what is left for the runner's group.
+
+    A loop that takes any keywords is given all of them, unless it is one of ours.
+
+    Args:
+        loop: its class.
+        given: the options, ``type`` among them, which is the loop's.
+    """
+    parameters = inspect.signature(loop).parameters
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    names = {"type", *(given if takes_any and not is_ours(loop) else parameters)}
+    own = {name: value for name, value in given.items() if name in names}
+    return own, {name: value for name, value in given.items() if name not in names}
+
+
+class _WholeLoop(Contract):
+    """A loop of the user's, in the place of a model that evaluates one batch."""
+
+    name = "loop"
+    needs = "a loop"
+
+    def __init__(self, model: nn.Module, loop: Callable[[], BaseLoop]) -> None:
+        super().__init__(model)
+        self._loop = loop
+
+    def evaluate(self, engine: Engine, batch: Any) -> Any:
+        """Run the loop."""
+        return self._loop().run()
+
+
+def loop_as_engine(loop: Callable[[], BaseLoop], runner: Runner, name: str) -> Engine:
+    """An engine whose single iteration is a loop; its metrics are what the loop returns.
+
+    Args:
+        loop: tells the loop.
+        runner: the runner.
+        name: the engine's name.
+    """
+    contract = _WholeLoop(runner.model, loop)
+    engine = Engine(EvaluationStep(contract), bus=runner.bus, name=name)
+
+    @engine.on(Events.ITERATION_COMPLETED)
+    def take_metrics(engine: Engine) -> None:
+        if isinstance(engine.state.output, Mapping):
+            engine.state.metrics.update(engine.state.output)
+
+    return engine
+
+
+def predicted(engine: Engine, data: Any, writer: Callable[..., Any] | None = None) -> Any:
+    """What an engine predicts of data, in their order; ``None`` if a writer is handed it."""
+    gathered = engine.attach(Predictions(writer))
+    try:
+        measured(engine, data)
+    finally:
+        engine.detach(gathered)
+    return gathered.outputs

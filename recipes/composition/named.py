@@ -1,0 +1,105 @@
+"""What is named elsewhere: the metrics that hooks go by, and the hook that averages weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...engine.errors import nearest
+from ...engine.handler import snake_case
+from ..config.objects import Objects
+from ..config.problems import Problem
+from ..config.registry import HOOKS, METRICS
+
+__all__ = ["check_averaged", "check_monitored"]
+
+_KEYS = ("save_best", "monitor")
+_PREFIX = "val_"
+
+
+def check_monitored(arguments: Mapping[str, Any], objects: Objects) -> Iterator[Problem]:
+    """What hooks go by that no metric of validation is called.
+
+    Args:
+        arguments: the runner's; where it can't be told what the metrics are called, as some name
+            themselves, nothing is said.
+        objects: what finds what is given as ``{type: …}``.
+    """
+    names = _names(arguments.get("val_evaluator"), objects)
+    if names is None or isinstance(arguments.get("val_dataloader"), list):
+        return
+    for path, hook in _hooks(arguments):
+        for key in _KEYS:
+            given = hook.get(key)
+            if not isinstance(given, str) or given == "auto":
+                continue
+            name = given.removeprefix(_PREFIX)
+            if not any(name == one or name.endswith(f"_{one}") for one in names):
+                yield Problem(
+                    path=f"{path}.{key}",
+                    given=given,
+                    reason=f"validation measures {', '.join(names)}",
+                    hint=nearest(name, names),
+                )
+
+
+def check_averaged(arguments: Mapping[str, Any], objects: Objects) -> Iterator[Problem]:
+    """Whether ``averaged`` names a hook; nothing is said where hooks are objects."""
+    default, custom = arguments.get("default_hooks") or {}, arguments.get("custom_hooks") or []
+    if not isinstance(default, Mapping) or not isinstance(custom, (list, tuple)):
+        return  # which is told by others
+    if not all(one is None or isinstance(one, Mapping) for one in (*custom, *default.values())):
+        return
+    names = list(_hook_names(arguments, objects))
+    for group in ("val_cfg", "test_cfg", "predict_cfg"):
+        cfg = arguments.get(group)
+        averaged = cfg.get("averaged") if isinstance(cfg, Mapping) else None
+        if isinstance(averaged, str) and averaged not in names:
+            yield Problem(
+                path=f"{group}.averaged",
+                given=averaged,
+                reason="no hook of this name averages weights",
+                hint=nearest(averaged, names) or " Add one to custom_hooks: {type: EMA}.",
+            )
+
+
+def _hook_names(arguments: Mapping[str, Any], objects: Objects) -> Iterator[str]:
+    """What the hooks that are not in every run are called."""
+    for path, hook in _hooks(arguments):
+        place, _, name = path.partition(".")
+        if place == "default_hooks":
+            yield name
+            continue
+        try:
+            kind = objects.find(hook.get("type"), HOOKS)
+        except LookupError:
+            continue
+        yield str(hook.get("name") or snake_case(getattr(kind, "__name__", "")))
+
+
+def _names(evaluator: Any, objects: Objects) -> list[str] | None:
+    """What the metrics are called; ``None`` where that is not to be known ahead."""
+    if not isinstance(evaluator, Mapping) or {"type", "metrics"} & evaluator.keys():
+        return None
+    for one in evaluator.values():
+        if not isinstance(one, Mapping) or "type" not in one:
+            return None
+        try:
+            kind = objects.find(one["type"], METRICS)
+        except LookupError:
+            return None
+        if not inspect.isclass(kind) or hasattr(kind, "process") or not hasattr(kind, "compute"):
+            return None
+    return [str(name) for name in evaluator]
+
+
+def _hooks(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    default, custom = arguments.get("default_hooks"), arguments.get("custom_hooks")
+    if isinstance(default, Mapping):
+        for name, one in default.items():
+            if isinstance(one, Mapping):
+                yield f"default_hooks.{name}", one
+    for number, one in enumerate(custom if isinstance(custom, (list, tuple)) else ()):
+        if isinstance(one, Mapping):
+            yield f"custom_hooks[{number}]", one

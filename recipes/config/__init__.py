@@ -1,0 +1,1 @@
+"""Configuration: where values come from, and the objects that they describe."""
