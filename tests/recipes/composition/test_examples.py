@@ -273,9 +273,10 @@ def test_a_runner_of_ones_own(tmp_path, registered):
     @RUNNERS.register_module()
     class CustomRunner(Runner):
         def setup_env(self):
-            torch.set_num_threads(1)
+            set_up.append(type(self).__name__)
             return torch.device("cpu")
 
+    set_up = []
     cfg = dict(
         runner_type="CustomRunner",
         model=nn.Linear(64, 10),
@@ -286,4 +287,4 @@ def test_a_runner_of_ones_own(tmp_path, registered):
     runner = Runner.from_cfg(cfg)
     assert type(runner) is CustomRunner
     runner.train()
-    assert runner.iter == 2
+    assert (set_up, runner.iter) == (["CustomRunner"], 2)
