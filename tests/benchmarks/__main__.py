@@ -14,6 +14,7 @@ BENCHMARKS = [
     "memory",
     "step",
     "stack",
+    "runner",
     "trace",
     "loading",
     "saving",

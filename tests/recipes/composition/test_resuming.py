@@ -314,9 +314,17 @@ print(json.dumps({**made.test(), "folder": str(made.folder), "trained": made.ite
 """
 
 
-@pytest.mark.covers("H7")
-def test_a_run_is_rebuilt_from_its_checkpoint_alone(tmp_path):
+@pytest.fixture
+def one_thread():
+    """As the child has."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.covers("H7")
+def test_a_run_is_rebuilt_from_its_checkpoint_alone(tmp_path, one_thread):
     made = killed_run.runner(str(tmp_path))
     made.train()
     expected = made.test()
