@@ -16,9 +16,11 @@ from typing import Any, Literal
 
 from .whole import whole
 
-__all__ = ["capture", "current_seed", "preserved", "restore", "seed_all"]
+__all__ = ["capture", "current_seed", "preserved", "restore", "seed_all", "set_deterministic"]
 
 _SEEDS = 2**32
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+_found: list[tuple[bool, bool, bool, str | None]] = []  # of torch's, before they were set
 _WORDS = struct.Struct("<625I")  # of the Mersenne Twister, and its position
 
 
@@ -58,8 +60,7 @@ def seed_all(
     import numpy as np
     import torch
 
-    if deterministic not in (True, False, "warn"):
-        raise ValueError(f"deterministic is True, False or 'warn', given {deterministic!r}.")
+    _check_deterministic(deterministic)
     seed = _drawn() if seed is None else whole("a seed", seed, least=0)
     if seed >= _SEEDS:
         raise ValueError(f"a seed is a whole number from 0 to 2**32 - 1, given {seed}.")
@@ -68,11 +69,64 @@ def seed_all(
     np.random.seed(own)
     torch.manual_seed(own)
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=deterministic == "warn")
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
+        _be_deterministic(warn_only=deterministic == "warn")
     return seed
+
+
+def set_deterministic(how: bool | Literal["warn"]) -> None:
+    """Have torch use deterministic algorithms alone, as :func:`seed_all` says, or no longer.
+
+    Args:
+        how: ``True`` or ``"warn"``; ``False`` puts back what the first of these found here, and
+            does nothing if nobody asked for one. Whether cuDNN tries out which algorithm is fastest
+            is left as it is then.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> import torch
+        >>> set_deterministic(True)
+        >>> torch.are_deterministic_algorithms_enabled()
+        True
+        >>> set_deterministic(False)
+        >>> torch.are_deterministic_algorithms_enabled()
+        False
+    """
+    import torch
+
+    _check_deterministic(how)
+    if how:
+        if not _found:
+            _found.append(
+                (
+                    torch.are_deterministic_algorithms_enabled(),
+                    torch.is_deterministic_algorithms_warn_only_enabled(),
+                    torch.backends.cudnn.deterministic,
+                    os.environ.get(_CUBLAS),
+                )
+            )
+        _be_deterministic(warn_only=how == "warn")
+    elif _found:
+        mode, warn_only, cudnn, cublas = _found.pop()
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+        torch.backends.cudnn.deterministic = cudnn
+        if cublas is None:
+            os.environ.pop(_CUBLAS, None)
+
+
+def _check_deterministic(how: object) -> None:
+    if how not in (True, False, "warn"):
+        raise ValueError(f"deterministic is True, False or 'warn', given {how!r}.")
+
+
+def _be_deterministic(*, warn_only: bool) -> None:
+    import torch
+
+    os.environ.setdefault(_CUBLAS, ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
 def current_seed() -> int:

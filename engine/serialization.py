@@ -118,9 +118,10 @@ def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadRepor
             f"{_listed(sorted(known))}. Add to state_dict_user_keys, or load with strict=False."
         )
     if strict and any(report):
+        parts = [f"no state for {_listed(report.missing)}"] * bool(report.missing)
+        parts += [f"no handler for {_listed(report.unexpected)}"] * bool(report.unexpected)
         raise StateError(
-            f"the state does not fit the handlers of {engine!r}: no state for "
-            f"{_listed(report.missing)}; no handler for {_listed(report.unexpected)}. Attach the "
+            f"the state does not fit the handlers of {engine!r}: {'; '.join(parts)}. Attach the "
             f"same handlers under the same names, or load with strict=False."
         )
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import HandlerError
 
-__all__ = ["Call", "check_process_function", "compile_call", "label", "source"]
+__all__ = ["Call", "check_plain", "check_process_function", "compile_call", "label", "source"]
 
 Call = Callable[..., Any]
 """A handler made ready: ``call(sender)``, or ``call(sender, payload)`` where there is a payload."""
@@ -125,6 +125,22 @@ def _innermost(handler: object) -> Any:
 def _signature(handler: object, event: str) -> inspect.Signature:
     if not callable(handler):
         raise TypeError(f"the handler for {event} is not callable: {handler!r}.")
+    check_plain(handler, event)
+    try:
+        return inspect.signature(handler)
+    except (TypeError, ValueError):
+        raise HandlerError(
+            f"{label(handler)} has no signature to check against {event}; "
+            f"wrap it: lambda engine: {label(handler)}(…)."
+        ) from None
+
+
+def check_plain(handler: object, event: str) -> None:
+    """Refuse what would run nothing when it is called.
+
+    Raises:
+        HandlerError: if it is asynchronous or a generator.
+    """
     called = _innermost(handler)
     if not inspect.isroutine(called):
         called = getattr(called, "__call__", called)  # noqa: B004 - the method itself is wanted
@@ -138,13 +154,6 @@ def _signature(handler: object, event: str) -> inspect.Signature:
                 f"{label(handler)} is {kind}; calling it would run nothing. "
                 f"Handle {event} with a plain function."
             )
-    try:
-        return inspect.signature(handler)
-    except (TypeError, ValueError):
-        raise HandlerError(
-            f"{label(handler)} has no signature to check against {event}; "
-            f"wrap it: lambda engine: {label(handler)}(…)."
-        ) from None
 
 
 def _forms(

@@ -270,7 +270,8 @@ class Checkpoint(Handler):
                 run or several somewhere below, of which the last is taken; or a name here.
             within: a folder with the checkpoints of several runs somewhere below, such as those of
                 an experiment, where to look for it in place of the own directory.
-            without: what to leave as it is: ``"random"``, keys of others and handlers.
+            without: what to leave as it is: ``"random"``, keys of others and handlers, those that
+                were saved and are no longer there among them.
             digests: whether all files are read to compare their digests, and not their sizes only.
 
         Returns:
@@ -280,12 +281,13 @@ class Checkpoint(Handler):
             StateError: if the checkpoint does not fit what is there, or one that was named is not
                 there or broken.
         """
-        self.contents.check_names(engine, without)
         self._writing.wait()
         path = find(self.store if within is None else Path(within), which, digests=digests)
         if path is None:
+            self.contents.check_names(engine, without)
             return None
         manifest, state = self.store.manifest(path), self.store.load_state(path, digests=False)
+        self.contents.check_names(engine, without, state)
         without = {*without, *manifest.left_out}
         state.setdefault("metrics", manifest.metrics)
         self.contents.check_others(state, without)

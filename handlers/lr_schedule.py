@@ -283,7 +283,9 @@ class LRSchedule(Handler):
                 f"the state has schedulers by name and number {saved}, and this schedule {here}; "
                 f"make it of the same ones."
             )
-        states = (one for name in self.schedulers for one in state["schedulers"][name])
+        states = [one for name in self.schedulers for one in state["schedulers"][name]]
+        for one, its_own in zip(self._bound, states, strict=True):
+            one.check(its_own)
         for one, its_own in zip(self._bound, states, strict=True):
             one.load_state_dict(its_own)
         self.begun = state["begun"]

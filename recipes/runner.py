@@ -21,9 +21,9 @@ from .composition.hooking import Hooks, merged
 from .composition.keeping import kept
 from .composition.loaders import by_name
 from .composition.log_file import log_file
-from .composition.loops import EvaluationLoop, loop_as_engine, predicted
+from .composition.loops import Around, EvaluationLoop, loop_as_engine, predicted
 from .composition.saving import Saving
-from .composition.settings import Settings, problems_in, runner_problems
+from .composition.settings import Settings, own_arguments, problems_in, runner_problems
 from .config.layers import load
 from .config.objects import Objects
 from .config.problems import ConfigError
@@ -150,9 +150,11 @@ class Runner(Facts, Saving):
         self._loaded: Path | None = None  # the checkpoint or file whose weights the model has
         self._resumed = False  # whether training goes on, or had its weights loaded by hand
         self._depth = 0  # calls within calls
+        self.around = Around()
         self._told: BaseException | None = None  # the last error that an engine has fired
         self.device = self.setup_env()
         self.seed = self.set_randomness()
+        self.note_seed()
         self.model = self.wrap_model(self.build_model(model))
         self._hooks = Hooks(self, self._emitter, self.objects)
         self.register_hooks(default_hooks, custom_hooks)
@@ -164,18 +166,24 @@ class Runner(Facts, Saving):
         Args:
             cfg: a mapping, a path of YAML, or an OmegaConf.
             overrides: assignments that come last, ``"train_cfg.max_epochs=5"``.
-            changes: arguments in the place of the configuration's.
+            changes: arguments in the place of the configuration's; and ``objects``, which finds
+                types.
 
         Raises:
             ConfigError: with all that is wrong with it.
         """
         values = load(cfg, overrides=tuple(overrides)).values
+        objects = changes.pop("objects", None) or Objects()
         arguments = {"model": None, **values, **changes}
-        objects = arguments.pop("objects", None) or Objects()
         name = arguments.pop("runner_type", cls)
-        if problems := [*problems_in(arguments, objects), *runner_problems(name, objects)]:
+        if problems := runner_problems(name, objects, Runner):
+            raise ConfigError([*problems_in(arguments, objects), *problems])
+        kind = objects.find(name, RUNNERS)
+        own = own_arguments(kind, arguments)
+        if problems := problems_in(arguments, objects, kind):
             raise ConfigError(problems)
-        runner: Runner = objects.find(name, RUNNERS)(**arguments, objects=objects)
+        runner: Runner = kind(**arguments, objects=objects)
+        runner.plain_config.update(kept(own))
         return runner
 
     @classmethod
@@ -210,16 +218,17 @@ class Runner(Facts, Saving):
     # ------------------------------------------------------------------ what people call
 
     def train(self) -> nn.Module:
-        """Train until a limit is reached.
+        """Train until a limit is reached; with a loop of your own, as long as that runs.
 
         Returns:
             the model.
         """
         with self._call("train"):
             loop = self.train_loop
-            trainer = self.trainer
-            self.check_measured("val", "train")
-            self.renew_validation()
+            trainer = self.trainer if self.needs_trainer(loop) else None
+            if trainer is not None:
+                self.check_measured("val", "train")
+                self.renew_validation()
             self.call_hook("before_run")
             self.init_weights()
             self.load_or_resume(trainer)
@@ -302,6 +311,8 @@ class Runner(Facts, Saving):
             fn_name: any name.
             payload: what is handed to the methods that ask for it by name.
         """
+        if self.around.passes_over(fn_name):
+            return
         if not self._emitter.has_registered_events(fn_name):
             self._emitter.register_events(fn_name)
         self._emitter.fire_event(fn_name, **payload)

@@ -16,7 +16,7 @@ from ..serialization import is_plain, stateful
 from .plain import check_plain
 from .tensor_file import check_weights, weights_of
 
-__all__ = ["Contents"]
+__all__ = ["Contents", "HandlersDiffer"]
 
 _ENGINE, _RANDOM = "engine", "random"
 
@@ -109,14 +109,11 @@ class Contents:
         """
         if _ENGINE not in state or _ENGINE in without:
             return
-        saved = state[_ENGINE].get("footplate", {}).get("handlers", {}).keys() - set(without)
-        given = stateful(engine).keys() - set(without)
-        if saved != given:
-            raise StateError(
-                f"the checkpoint does not fit the handlers: no state for "
-                f"{_told(sorted(given - saved))}; no handler for {_told(sorted(saved - given))}. "
-                f"Attach the same handlers under the same names, or name them in without=."
-            )
+        states, handlers = _handler_states(state), stateful(engine)
+        added = {key: one for key, one in handlers.items() if key not in {*states, *without}}
+        gone = {key: one for key, one in states.items() if key not in {*handlers, *without}}
+        if added or gone:
+            raise HandlersDiffer(added, gone)
 
     def give_back(
         self, engine: Engine, state: Mapping[str, Any], without: Collection[str] = ()
@@ -145,17 +142,43 @@ class Contents:
         if _RANDOM in state and _RANDOM not in without:
             random.restore(state[_RANDOM])
 
-    def check_names(self, engine: Engine, without: Collection[str]) -> None:
-        """Refuse names that nothing here has."""
+    def check_names(
+        self, engine: Engine, without: Collection[str], state: Mapping[str, Any] | None = None
+    ) -> None:
+        """Refuse names that nothing has, neither here nor in a state that was saved."""
         if isinstance(without, str):
             raise TypeError(f"without is a list of names, given the string {without!r}.")
-        names = self.names(engine)
+        saved = {} if state is None else {**state.get("others", {}), **_handler_states(state)}
+        names = list(dict.fromkeys([*self.names(engine), *saved]))
         for name in without:
             if name not in names:
                 raise ValueError(
                     f"{name!r} is nothing that could be left out; there are {_told(names)}."
                     f"{nearest(name, names)}"
                 )
+
+
+class HandlersDiffer(StateError):
+    """A checkpoint was saved with other handlers than there are.
+
+    Attributes:
+        added: the handlers that it has no state of, by key.
+        gone: the states that no handler takes, by key.
+    """
+
+    def __init__(self, added: Mapping[str, Any], gone: Mapping[str, Any]) -> None:
+        self.added, self.gone = dict(added), dict(gone)
+        parts = [f"no state for {_told(self.added)}"] * bool(added)
+        parts += [f"no handler for {_told(self.gone)}"] * bool(gone)
+        super().__init__(
+            f"the checkpoint does not fit the handlers: {'; '.join(parts)}. Attach the same "
+            f"handlers under the same names, or name in without= what the run goes on without."
+        )
+
+
+def _handler_states(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a state has of handlers, by key."""
+    return dict(state.get(_ENGINE, {}).get("footplate", {}).get("handlers", {}))
 
 
 def _completed(state: dict[str, Any], engine: Engine, without: Collection[str]) -> dict[str, Any]:

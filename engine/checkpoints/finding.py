@@ -27,6 +27,7 @@ def find(
     *,
     run: str | None = None,
     digests: bool = False,
+    depth: int = _DEPTH,
 ) -> Path | None:
     """The checkpoint to go on from.
 
@@ -47,6 +48,7 @@ def find(
             was saved last of all that are in it, four levels deep.
         run: the run it must be of; not of one that is named.
         digests: whether to compare the digests of all files; their sizes are anyway.
+        depth: how many levels deep the folder is looked through for the last or the best.
 
     Returns:
         its directory; ``None`` if there is nothing yet to be the last or the best.
@@ -73,7 +75,7 @@ def find(
     where = store_at(where) if isinstance(where, str) and "://" in where else where
     if not isinstance(which, bool) and which not in ("last", "best"):
         return _named(where, which, run, digests)
-    newest_first = _Saved.newest_first(_stores(where), run)
+    newest_first = _Saved.newest_first(_stores(where, depth), run)
     if which != "best":
         return _first_whole(newest_first, digests)
     return _best(list(newest_first), digests)
@@ -188,10 +190,10 @@ def _names_in(folder: Path) -> list[str]:
 # ---------------------------------------------------------------------- folders
 
 
-def _stores(where: Store | str | Path) -> Iterator[Store]:
+def _stores(where: Store | str | Path, depth: int = _DEPTH) -> Iterator[Store]:
     """The store, or all the directories of checkpoints in a folder."""
     if isinstance(where, (str, Path)):
-        yield from _walk(Path(where).expanduser(), _DEPTH)
+        yield from _walk(Path(where).expanduser(), depth)
     else:
         yield where
 

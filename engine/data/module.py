@@ -10,7 +10,7 @@ from ..beginning import check_data
 from ..errors import nearest
 from ..placement.ranks import from_first
 
-__all__ = ["DataModule", "DataModuleLoaders", "is_data_module"]
+__all__ = ["DataModule", "DataModuleLoaders", "is_data_module", "is_data_module_class"]
 
 _ALONE = {"train": "fit", "val": "validate", "test": "test", "predict": "predict"}
 """The stage that each loader is of; beside training, that of validation is of ``fit``, too."""
@@ -74,9 +74,17 @@ def is_data_module(given: object) -> bool:
         >>> is_data_module(DataModule()), is_data_module(DataModule), is_data_module([1, 2])
         (True, False, False)
     """
-    if isinstance(given, type) or not _can(given, "setup"):
-        return False
-    return any(_can(given, f"{name}_dataloader") for name in _ALONE)
+    return not isinstance(given, type) and _has_parts(given)
+
+
+def is_data_module_class(given: object) -> bool:
+    """Whether it is a class whose instances are data modules.
+
+    Example:
+        >>> is_data_module_class(DataModule), is_data_module_class(DataModule())
+        (True, False)
+    """
+    return isinstance(given, type) and _has_parts(given)
 
 
 class DataModuleLoaders:
@@ -221,6 +229,12 @@ def _checked(loader: Any, module: Any, name: str) -> Any:
         error.add_note(f"returned by {where}")
         raise
     return loader
+
+
+def _has_parts(given: object) -> bool:
+    if not _can(given, "setup"):
+        return False
+    return any(_can(given, f"{name}_dataloader") for name in _ALONE)
 
 
 def _can(given: object, method: str) -> bool:

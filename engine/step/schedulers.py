@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ..errors import nearest
+from ..errors import StateError, nearest
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -48,7 +48,25 @@ class Bound:
         """Where the scheduler stands, and what was noted."""
         state = copy.deepcopy(self.scheduler.state_dict())
         noted = {"stepped": self.stepped, "left_out": self.left_out, "moved": self.moved}
-        return {"scheduler": state, **noted}
+        return {"scheduler": state, "kind": self.kind, **noted}
+
+    @property
+    def kind(self) -> str:
+        """The names of the scheduler's class, and of those that it is made of."""
+        return ", ".join(type(part).__name__ for part in parts_of(self.scheduler))
+
+    def check(self, state: Mapping[str, Any]) -> None:
+        """Refuse the state of another kind of scheduler; older ones don't say of which they are.
+
+        Raises:
+            StateError: naming both.
+        """
+        if state.get("kind", self.kind) != self.kind:
+            raise StateError(
+                f"the state is that of a scheduler of {state['kind']}, and this one is of "
+                f"{self.kind}; go on with the scheduler that the run was begun with, or leave the "
+                f"schedule out of what is resumed."
+            )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set both."""

@@ -16,7 +16,7 @@ from ..config.layers import Resolved, load
 from ..config.objects import SAFE, Objects
 from ..config.problems import ABSENT, ConfigError, Problem
 
-__all__ = ["Choice", "Config", "Overrides", "Safe", "recipes", "resolved"]
+__all__ = ["Choice", "Config", "Overrides", "Safe", "objects_for", "recipes", "resolved"]
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 """Where the recipes' own configurations are."""
@@ -64,10 +64,19 @@ def resolved(config: str, overrides: Sequence[str] | None, *, safe: bool) -> Cho
             reason = "is neither an assignment nor an option"
             hint = " Write what to change as train_cfg.max_epochs=5."
             raise ConfigError([Problem(path=one, given=ABSENT, reason=reason, hint=hint)])
-    if not safe and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does, for types of the user's own
-    objects = Objects(SAFE if safe else None)
+    objects = objects_for(safe=safe)
     return Choice(load(_file(config), overrides=tuple(overrides or ())), objects)
+
+
+def objects_for(*, safe: bool) -> Objects:
+    """What builds objects, with types of the user's own beside where the command was given.
+
+    Args:
+        safe: whether types may come from the libraries of the field alone.
+    """
+    if not safe and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does
+    return Objects(SAFE if safe else None)
 
 
 def _file(config: str) -> Path:

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Annotated
 
 import typer
@@ -58,11 +59,19 @@ def outcome(name: str, *, traceback: bool = False) -> Generator[None, None, None
         number = stop.signum if isinstance(stop, Signalled) else int(signal.SIGINT)
         print(f"footplate {name}: {str(stop) or 'stopped by Ctrl-C'}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED + number) from None
-    except _TELLING as error:
-        if traceback:
+    except (*_TELLING, ValueError) as error:
+        if traceback or not (isinstance(error, _TELLING) or _is_the_runners(error)):
             raise
         print(f"footplate {name}: {_told(error)}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _is_the_runners(error: BaseException) -> bool:
+    """Whether the runner has raised it, or what it is composed of, and not something it calls."""
+    module = ""
+    for frame, _ in walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+    return module.startswith(("footplate.recipes.composition.", "footplate.recipes.runner"))
 
 
 def _told(error: BaseException) -> str:

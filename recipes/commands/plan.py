@@ -14,6 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from ..config.layers import Resolved, dump
+from ..config.problems import ABSENT, ConfigError, Problem
 from .choosing import Choice, Config, Overrides, Safe, resolved
 from .outcome import Traceback, outcome
 
@@ -80,8 +81,8 @@ def show_plan(choice: Choice, *, sources: bool = False, picture: Path | None = N
     for schedule in schedules:
         _show_schedule(terminal, schedule, length.get(schedule.unit))
     if picture is not None:
-        _draw(schedules, length, picture)
-        terminal.print(f"The schedules are drawn in {picture}")
+        for file in _draw(schedules, length, picture):
+            terminal.print(f"A schedule is drawn in {file}")
 
 
 def _table(events: Plan) -> Table:
@@ -146,8 +147,16 @@ def _bars(values: Sequence[float], width: int) -> str:
     return "".join(_BARS[round((value - low) * scale)] for value in shown)
 
 
-def _draw(schedules: Sequence[LRSchedule], length: Mapping[str, int], picture: Path) -> None:
+def _draw(
+    schedules: Sequence[LRSchedule], length: Mapping[str, int], picture: Path
+) -> Iterator[Path]:
+    """Draw each schedule that follows a course of its own; the files."""
     drawable = [one for one in schedules if one.unit in length and one.metric is None]
+    if not drawable:
+        reason = "there is nothing to draw, as no schedule is known ahead"
+        hint = " Give a param_scheduler, and train_cfg.max_epochs, or leave --picture out."
+        raise ConfigError([Problem(path=str(picture), given=ABSENT, reason=reason, hint=hint)])
     for number, schedule in enumerate(drawable):
         beside = picture.with_stem(f"{picture.stem}_{number + 1}") if number else picture
         schedule.plot(beside, length[schedule.unit])
+        yield beside

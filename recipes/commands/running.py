@@ -10,8 +10,7 @@ from rich.console import Console as Terminal
 from rich.table import Table
 
 from ...engine.stream.scalars import readable, scalars_of
-from ..config.objects import SAFE, Objects
-from .choosing import Config, Overrides, Safe, resolved
+from .choosing import Config, Overrides, Safe, objects_for, resolved
 from .outcome import Traceback, outcome
 
 __all__ = ["predict", "run_test", "train", "val"]
@@ -85,7 +84,8 @@ def val(
       footplate val my.yaml load_from=weights.safetensors
     """
     with outcome("val", traceback=traceback):
-        show_metrics("validation", _runner(run, overrides, checkpoint, safe=safe).val())
+        runner = _runner("val", run, overrides, checkpoint, safe=safe)
+        show_metrics("validation", runner.val())
 
 
 def run_test(
@@ -104,7 +104,8 @@ def run_test(
       footplate test my.yaml load_from=weights.safetensors
     """
     with outcome("test", traceback=traceback):
-        show_metrics("test", _runner(run, overrides, checkpoint, safe=safe).test())
+        runner = _runner("test", run, overrides, checkpoint, safe=safe)
+        show_metrics("test", runner.test())
 
 
 def predict(
@@ -129,15 +130,20 @@ def predict(
 
       footplate predict RUN --input table.csv --output predictions.csv --checkpoint best
     """
-    from .samples import read_samples, write_predictions
+    from .samples import check_output, read_samples, write_predictions
 
     with outcome("predict", traceback=traceback):
-        runner = _runner(run, overrides, checkpoint, safe=safe)
+        if output is not None:
+            check_output(output)
+        runner = _runner("predict", run, overrides, checkpoint, safe=safe)
         data = None if input is None else read_samples(input, batch_size)
         predictions = runner.predict(data)
         path = output or runner.folder / "predictions.npy"
-        count = write_predictions(predictions, path)
-        typer.echo(f"{count} predictions are in {path}")
+        several = predictions if isinstance(predictions, dict) else {"": predictions}
+        for name, one in several.items():  # a file for each loader
+            named = f"{path.stem}_{name}".replace("/", "_")
+            file = path.with_stem(named) if name else path
+            typer.echo(f"{write_predictions(one, file)} predictions are in {file}")
 
 
 def show_metrics(title: str, metrics: dict[str, Any]) -> None:
@@ -150,14 +156,21 @@ def show_metrics(title: str, metrics: dict[str, Any]) -> None:
     Terminal().print(table)
 
 
-def _runner(run: str, overrides: list[str] | None, checkpoint: str, *, safe: bool) -> Any:
+def _runner(
+    command: str, run: str, overrides: list[str] | None, checkpoint: str, *, safe: bool
+) -> Any:
     """The runner of a run, by its checkpoint; or of a configuration."""
     from ..runner import Runner
 
-    path = Path(run)
-    if path.is_dir():
-        objects = Objects(SAFE if safe else None)
+    if Path(run).is_dir():
         changed = {"overrides": tuple(overrides or ())}
-        return Runner.from_checkpoint(path, checkpoint, objects=objects, **changed)
+        return Runner.from_checkpoint(run, checkpoint, objects=objects_for(safe=safe), **changed)
     choice = resolved(run, overrides, safe=safe)
-    return Runner.from_cfg(choice.config.values, objects=choice.objects)
+    runner = Runner.from_cfg(choice.config.values, objects=choice.objects)
+    if runner.given["load_from"] is None and runner.to_resume is None:
+        typer.echo(
+            f"footplate {command}: {run} loads no weights, so these are the ones that the model "
+            f"begins with; give the folder of a run, or load_from=weights.safetensors.",
+            err=True,
+        )
+    return runner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ...engine.checkpoints.tensor_file import read_tensors
 from ...engine.data.in_memory import InMemoryLoader
 from ..config.problems import ABSENT, ConfigError, Problem
 
-__all__ = ["read_samples", "write_predictions"]
+__all__ = ["check_output", "read_samples", "write_predictions"]
 
 
 def read_samples(path: Path, batch_size: int) -> InMemoryLoader:
@@ -56,6 +57,20 @@ def read_samples(path: Path, batch_size: int) -> InMemoryLoader:
     return InMemoryLoader(samples, batch_size)
 
 
+def check_output(path: Path) -> None:
+    """Make the folder of a file of predictions, before there are any.
+
+    Raises:
+        ConfigError: for a file of another kind, and one that can't be written there.
+        OSError: if the folder can't be made.
+    """
+    if path.suffix not in _WRITERS:
+        raise _refused(path, f"predictions go to {', '.join(_WRITERS)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise _refused(path, "it can't be written there", " Give the path of another file.")
+
+
 def write_predictions(predictions: Any, path: Path) -> int:
     """Write predictions into a file; returns how many.
 
@@ -66,16 +81,8 @@ def write_predictions(predictions: Any, path: Path) -> int:
     Raises:
         ConfigError: for a file of another kind, or predictions that it can't hold.
     """
-    writers: Mapping[str, Callable[[Any, Path], None]] = {
-        ".npy": lambda rows, file: np.save(file, np.asarray(rows)),
-        ".csv": _write_csv,
-        ".jsonl": _write_lines,
-        ".pt": torch.save,
-    }
-    write = writers.get(path.suffix)
-    if write is None:
-        raise _refused(path, f"predictions go to {', '.join(writers)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_output(path)
+    write = _WRITERS[path.suffix]
     try:
         write(predictions, path)
     except (TypeError, ValueError) as error:
@@ -110,6 +117,14 @@ def _write_lines(predictions: Any, path: Path) -> None:
     rows = predictions.tolist() if hasattr(predictions, "tolist") else predictions
     with path.open("w", encoding="utf-8") as file:
         file.writelines(f"{json.dumps(row)}\n" for row in rows)
+
+
+_WRITERS: Mapping[str, Callable[[Any, Path], None]] = {
+    ".npy": lambda rows, file: np.save(file, np.asarray(rows)),
+    ".csv": _write_csv,
+    ".jsonl": _write_lines,
+    ".pt": torch.save,
+}
 
 
 def _refused(path: Path, reason: str, hint: str = "") -> ConfigError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ...engine.combined import combined
 from ...engine.data.device import DeviceLoader, move
 from ...engine.limited import limited, overfit
 from ...engine.placement.ranks import world_size
-from ...engine.random import seed_all
+from ...engine.random import seed_all, set_deterministic
 from ...engine.step.compiling import compile_model
 from ...engine.step.optimization import Optimization
 from ...engine.step.recompute import recompute_activations
@@ -50,6 +50,7 @@ class Builders:
     device: torch.device
     seed: int
     run_length: Any
+    resumed_seed: Callable[[], int | None]
 
     # ------------------------------------------------------------------ the process
 
@@ -59,13 +60,14 @@ class Builders:
         return set_up(self.settings.env, deterministic=deterministic)
 
     def set_randomness(self) -> int:
-        """Seed all random number generators; returns the seed."""
+        """Seed all random number generators; returns the seed.
+
+        Without one it is that of the run that is resumed, as the order of its data follows from it.
+        """
         options = self.settings.randomness
-        return seed_all(
-            options.seed,
-            deterministic=options.deterministic,
-            diff_rank_seed=options.diff_rank_seed,
-        )
+        seed = self.resumed_seed() if options.seed is None else options.seed
+        set_deterministic(options.deterministic)
+        return seed_all(seed, diff_rank_seed=options.diff_rank_seed)
 
     # ------------------------------------------------------------------ the model
 
@@ -127,8 +129,21 @@ class Builders:
         """Data as an engine evaluates them; several by name."""
         if (several := by_name(loader)) is not None:
             return {name: self.evaluation_data(one, options) for name, one in several.items()}
-        amount = self.settings.train.batches or options.limit_batches
-        return self._on_device(loader if amount is None else limited(loader, amount))
+        return self._on_device(self._limited(loader, options.limit_batches))
+
+    def _limited(self, loader: Any, amount: Any) -> Any:
+        """The data that an evaluation takes; in a trial fewer."""
+        amount = self.settings.train.batches or amount
+        return loader if amount is None else limited(loader, amount)
+
+    def _for_own_loop(self, name: str, loader: Any, own: Mapping[str, Any]) -> Any:
+        """The data of a loop of the user's; one that takes a limit itself has it all."""
+        if name == "train_cfg":
+            return loader
+        group = self.settings.val if name == "val_cfg" else self.settings.test
+        if (several := by_name(loader)) is not None:
+            return {key: self._for_own_loop(name, one, own) for key, one in several.items()}
+        return self._limited(loader, None if "limit_batches" in own else group.limit_batches)
 
     def _on_device(self, loader: Any) -> Any:
         return loader if self.device.type == "cpu" else DeviceLoader(loader, self.device)
@@ -186,6 +201,7 @@ class Builders:
         kind = self.objects.find(options.get("type", default), LOOPS)
         if not is_ours(kind):
             options, _ = of_loop(kind, options)
+            loader = self._for_own_loop(name, loader, options)
         options.pop("type", None)
         names = inspect.signature(kind).parameters
         offered = {"runner": self, "dataloader": loader, "evaluator": evaluator}

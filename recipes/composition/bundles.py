@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -26,6 +27,7 @@ from ...handlers.run_record import RunRecord
 from ...handlers.sampler_seed import SamplerSeed
 from ...handlers.scalars import Scalars
 from ...handlers.timer import Timer
+from ..config.objects import Objects
 from ..config.problems import OptionError
 from ..config.registry import HOOKS
 from .folders import CHECKPOINTS
@@ -49,6 +51,7 @@ __all__ = [
     "ParamSchedulerHook",
     "ReportHook",
     "RuntimeInfoHook",
+    "out_dir_of",
 ]
 
 LOG = "run.log"
@@ -339,6 +342,17 @@ def statistics(processor: LogProcessorCfg) -> dict[str, Statistic]:
         known: Any = "last" if method == "current" else method  # which Statistic checks
         made[name] = Statistic(of, known, None if window == "global" else window)
     return made
+
+
+def out_dir_of(hook: Any, objects: Objects) -> str | None:
+    """Where a hook, or what it is to be built of, has checkpoints go; ``None`` if it says not."""
+    if isinstance(hook, CheckpointHook):
+        return hook.out_dir
+    if not isinstance(hook, Mapping) or "out_dir" not in hook:
+        return None
+    kind = objects.find(hook["type"], HOOKS)
+    saves = inspect.isclass(kind) and issubclass(kind, CheckpointHook)
+    return hook["out_dir"] if saves else None
 
 
 class _ConfigFile(Handler):

@@ -8,12 +8,14 @@ from typing import Any
 from ...engine.data.module import DataModuleLoaders, is_data_module
 from ...engine.engine import Engine
 from ...engine.samplers import parts_of
+from ...engine.source import length_of
+from ..config.registry import DATA_LOADERS
 from .builders import Builders
-from .loaders import by_name
+from .loaders import by_name, makes_data_module
 
 __all__ = ["Data"]
 
-_OF_A_MODULE = (
+_OF_LOADERS = (
     "train_dataloader",
     "val_dataloader",
     "test_dataloader",
@@ -112,7 +114,7 @@ class Data(Builders):
         if not self.has_loader("train"):
             return None
         data = self.training_data(self.train_dataloader)
-        return len(data) if hasattr(data, "__len__") else None
+        return length_of(data)
 
     def dataloader_idx(self, engine: Engine) -> int:
         """Which of several loaders an engine runs over, counted from 0."""
@@ -131,9 +133,13 @@ class Data(Builders):
     def let_go_of_data(self) -> None:
         """Tear a data module down, and forget what it has made; it makes it anew."""
         if self._module is not None:
-            for name in _OF_A_MODULE:
-                vars(self).pop(name, None)
+            self.forget_data()
             self._module.teardown()
+
+    def forget_data(self) -> None:
+        """Forget the loaders, and the loops over them; they are made anew when they are needed."""
+        for name in _OF_LOADERS:
+            vars(self).pop(name, None)
 
     def _reloaded(self) -> Any:
         given = self.given["train_dataloader"]
@@ -144,6 +150,10 @@ class Data(Builders):
     @cached_property
     def _module(self) -> DataModuleLoaders | None:
         """The data module, if one was given in the place of a loader."""
-        names = (name for name in self.given if name.endswith("_dataloader"))
-        module = next((self.given[n] for n in names if is_data_module(self.given[n])), None)
-        return None if module is None else DataModuleLoaders(module)
+        for name in [name for name in self.given if name.endswith("_dataloader")]:
+            module = self.given[name]
+            if makes_data_module(module, self.objects):
+                module = self.objects.build(module, DATA_LOADERS, path=name, seed=self.seed)
+            if is_data_module(module):
+                return DataModuleLoaders(module)
+        return None

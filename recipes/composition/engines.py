@@ -29,6 +29,7 @@ from .loops import (
     EvaluationLoop,
     IterBasedTrainLoop,
     TestLoop,
+    TrainLoop,
     ValLoop,
     loop_as_engine,
 )
@@ -232,6 +233,14 @@ class Engines(Places):
                 handler.batches = limited(data[name], self.settings.train.sanity_check)
 
     # ------------------------------------------------------------------ loops
+
+    def needs_trainer(self, loop: BaseLoop) -> bool:
+        """Whether ``train()`` needs the train engine: a loop of the user's may do without it.
+
+        It has it as soon as it asks for it; and what a run goes on with, the engine has to take.
+        """
+        own = not isinstance(loop, TrainLoop)
+        return not own or "trainer" in vars(self) or self.to_resume is not None
 
     @cached_property
     def train_loop(self) -> BaseLoop:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.checkpoints.finding import find
-from ...engine.checkpoints.store import CheckpointStore
+from ...engine.checkpoints.remote import store_at
+from ...engine.checkpoints.store import CheckpointStore, Store
 from ...engine.errors import StateError
 from ...engine.placement.ranks import from_first
 
@@ -21,6 +22,7 @@ __all__ = [
     "folder_of",
     "handler_state",
     "new_folder",
+    "seed_in",
     "timestamp",
     "work_dir_of",
 ]
@@ -78,15 +80,16 @@ def folder_of(checkpoint: Path, experiment: Path) -> Path | None:
 
 
 def checkpoint_to_resume(
-    resume: bool | str | Path, load_from: Any, experiment: str | Path
+    resume: bool | str | Path, load_from: Any, where: str | Path, *, depth: int = 4
 ) -> Path | None:
     """The checkpoint that a run goes on from.
 
     Args:
         resume: whether to; or ``"last"``, ``"best"``, or the path of a checkpoint or a folder.
         load_from: with ``resume=True``, the path to go on from.
-        experiment: the folder of the experiment's runs, or wherever else their checkpoints are, in
+        where: the folder of the experiment's runs, or wherever else their checkpoints are, in
             which ``True`` looks for the newest.
+        depth: how many levels deep it looks there.
 
     Returns:
         its folder; ``None`` if there is nothing yet, or nothing is to be resumed.
@@ -97,11 +100,27 @@ def checkpoint_to_resume(
     if not resume:
         return None
     which: Any = load_from if resume is True and load_from is not None else resume
-    return find(experiment, which, digests=True)
+    return find(where, which, digests=True, depth=depth)
+
+
+def seed_in(checkpoint: Path, where: str | Path) -> int | None:
+    """The seed of the run that a checkpoint is of; ``None`` if it is not known.
+
+    Args:
+        checkpoint: its folder.
+        where: the store that it is in, if it is on no disk.
+    """
+    on_disk = checkpoint.exists() or "://" not in str(where)
+    store: Store = CheckpointStore(checkpoint.parent) if on_disk else store_at(str(where))
+    manifest = store.manifest(checkpoint)
+    noted = manifest.config.get("randomness")
+    seed = noted.get("seed") if isinstance(noted, Mapping) else None
+    seed = manifest.seed if seed is None else seed
+    return seed if isinstance(seed, int) and 0 <= seed < 2**32 else None
 
 
 def checkpoint_in(path: Path, which: str = "last") -> Path:
-    """A checkpoint by its own path, or the last or the best of those below a folder.
+    """A checkpoint by its own path; or of a folder, the last or the best below it, or one by name.
 
     Raises:
         StateError: if there is none.
@@ -109,7 +128,9 @@ def checkpoint_in(path: Path, which: str = "last") -> Path:
     if (path / "manifest.json").is_file():
         found = find(path.parent, path.resolve(), digests=True)
     else:
-        found = find(path, which, digests=True)
+        inside = path / CHECKPOINTS
+        by_name = which not in ("last", "best") and inside.is_dir()
+        found = find(inside if by_name else path, which, digests=True)
     if found is None:
         raise StateError(
             f"{path} holds no checkpoint; give a checkpoint, or the folder of a run that has some."
@@ -122,7 +143,8 @@ def work_dir_of(checkpoint: Path, config: Mapping[str, Any]) -> Path:
     run = checkpoint.resolve().parent.parent
     if checkpoint.parent.name != CHECKPOINTS:
         return Path(config.get("work_dir", "work_dirs"))
-    return run.parent.parent if config.get("experiment_name") else run.parent
+    parts = Path(config.get("experiment_name") or "").parts  # a name may be a path
+    return run.parents[len(parts)]
 
 
 def handler_state(checkpoint: Path, name: str) -> Any:

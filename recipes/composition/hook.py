@@ -13,6 +13,7 @@ from ...engine.errors import HandlerError
 from ...engine.handler import Handler, key_of
 from ...engine.outermost import outermost
 from ...engine.priority import Priority
+from ...engine.signature import check_plain
 from .points import CALLS, KEEPING, POINTS, VALUES, HookPoint, hint, offered_at
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def connect_calls(hook: Hook, emitter: Emitter, runner: Runner) -> None:
 
 def _check(name: str, method: Callable[..., Any], hook: Hook) -> None:
     """Refuse what is known to go wrong before anything runs."""
+    if name in _KNOWN:
+        check_plain(method, f"the point {name!r}")
     if name in POINTS:
         point = POINTS[name]
         _wanted(method, offered_at(point), f"{point.event} of {' and '.join(point.roles)}")

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
+from ...engine.data.module import is_data_module_class
 from ...engine.data.order import Order, OrderSampler
 from ...engine.placement.ranks import rank, world_size
 from ...engine.samplers import loaders_in
@@ -18,7 +19,14 @@ from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import DATA_LOADERS, DATA_SAMPLERS, DATASETS, FUNCTIONS
 from ..config.signatures import signature_of
 
-__all__ = ["by_name", "check_loader", "dataloader", "default_sampler", "is_several"]
+__all__ = [
+    "by_name",
+    "check_loader",
+    "dataloader",
+    "default_sampler",
+    "is_several",
+    "makes_data_module",
+]
 
 _FUNCTIONS = ("collate_fn", "worker_init_fn")
 _PARTS = ("dataset", "sampler", "batch_sampler", *_FUNCTIONS)
@@ -76,6 +84,21 @@ def by_name(given: Any) -> dict[str, Any] | None:
     return {str(name): one for name, one in _each(given)} if is_several(given) else None
 
 
+def makes_data_module(given: Any, objects: Objects) -> bool:
+    """Whether a mapping says how to make a data module, which brings all loaders.
+
+    Example:
+        >>> makes_data_module({"type": "footplate.engine.data.module.DataModule"}, Objects())
+        True
+    """
+    if not isinstance(given, Mapping) or "type" not in given:
+        return False
+    try:
+        return is_data_module_class(objects.find(given["type"], DATA_LOADERS))
+    except LookupError:
+        return False
+
+
 def dataloader(given: Any, objects: Objects, *, path: str, seed: int, evaluates: bool) -> Any:
     """A loader, or several, by name or in a list as they were given.
 
@@ -124,7 +147,14 @@ class _Made:
             if name in options:
                 options[name] = self._function(options[name])
         sampler, shuffle = options.pop("sampler", None), options.pop("shuffle", None)
-        by_index = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+        iterable = isinstance(dataset, IterableDataset)
+        by_index = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") and not iterable
+        if shuffle and sampler is None and not by_index:
+            reason = (
+                f"a {type(dataset).__name__} gives its samples in an order of its own, which can't "
+                f"be shuffled; leave it out, and shuffle in the data set"
+            )
+            raise ConfigError([Problem(path=f"{self.path}.shuffle", given=shuffle, reason=reason)])
         if sampler is not None or by_index:
             default = {"type": "DefaultSampler", "shuffle": bool(shuffle)}
             sampler = self._sampler("sampler", sampler or default, dataset, seed=self.seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -12,7 +13,7 @@ from torch import nn
 from ...engine.data.dataset import meta_of
 from ...engine.engine import Engine
 from ...engine.evaluating import measured
-from ...engine.events import Events
+from ...engine.events import Event, Events
 from ...engine.step.contracts import Contract
 from ...engine.step.evaluation import EvaluationStep
 from ...engine.workflow import Workflow
@@ -20,11 +21,13 @@ from ...handlers.predictions import Predictions
 from ..config.registry import LOOPS
 from .loaders import by_name
 from .options import EvalCfg, TrainCfg
+from .points import POINTS
 
 if TYPE_CHECKING:
     from ..runner import Runner
 
 __all__ = [
+    "Around",
     "BaseLoop",
     "EpochBasedTrainLoop",
     "EvaluationLoop",
@@ -219,13 +222,62 @@ class _WholeLoop(Contract):
     name = "loop"
     needs = "a loop"
 
-    def __init__(self, model: nn.Module, loop: Callable[[], BaseLoop]) -> None:
-        super().__init__(model)
+    def __init__(self, runner: Runner, loop: Callable[[], BaseLoop]) -> None:
+        super().__init__(runner.model)
+        self._runner = runner
         self._loop = loop
 
     def evaluate(self, engine: Engine, batch: Any) -> Any:
-        """Run the loop."""
-        return self._loop().run()
+        """Run the loop; hooks are told that it begins, and with its metrics that it is over."""
+        with self._runner.around.loop(self._runner, engine):
+            engine.state.output = self._loop().run()
+            if isinstance(engine.state.output, Mapping):
+                engine.state.metrics.update(engine.state.output)
+        return engine.state.output
+
+
+class Around:
+    """The points around a loop of the user's: hooks are told each of them, and once.
+
+    A loop may tell them itself, as MMEngine's do. Those of the beginning are told before it runs,
+    and passed over when it first tells them; those of the end behind it, unless it told them.
+    """
+
+    def __init__(self) -> None:
+        self._ahead: set[str] = set()
+        self._within: set[str] = set()
+
+    def passes_over(self, name: str) -> bool:
+        """Whether a point was told already, before the loop that tells it now."""
+        self._within.add(name)
+        if name not in self._ahead:
+            return False
+        self._ahead.discard(name)
+        return True
+
+    @contextmanager
+    def loop(self, runner: Runner, engine: Engine) -> Generator[None, None, None]:
+        """Tell the points around a loop, which is an engine's only iteration."""
+        told: dict[str, Any] = {"engine": engine, "stage": engine.name}
+        begins = list(_points_at(engine, Events.STARTED, Events.EPOCH_STARTED))
+        for name in begins:
+            runner.call_hook(name, **told)
+        self._ahead, self._within = set(begins), set()
+        try:
+            yield
+        finally:
+            self._ahead = set()
+        told["metrics"] = engine.state.metrics
+        ends = list(_points_at(engine, Events.EPOCH_COMPLETED, Events.COMPLETED))
+        for name in [name for name in ends if name not in self._within]:
+            runner.call_hook(name, **told)
+
+
+def _points_at(engine: Engine, *events: Event) -> Iterator[str]:
+    for event in events:
+        for point in POINTS.values():
+            if point.event == event and engine.name in point.roles:
+                yield point.name
 
 
 def loop_as_engine(loop: Callable[[], BaseLoop], runner: Runner, name: str) -> Engine:
@@ -236,15 +288,8 @@ def loop_as_engine(loop: Callable[[], BaseLoop], runner: Runner, name: str) -> E
         runner: the runner.
         name: the engine's name.
     """
-    contract = _WholeLoop(runner.model, loop)
-    engine = Engine(EvaluationStep(contract), bus=runner.bus, name=name)
-
-    @engine.on(Events.ITERATION_COMPLETED)
-    def take_metrics(engine: Engine) -> None:
-        if isinstance(engine.state.output, Mapping):
-            engine.state.metrics.update(engine.state.output)
-
-    return engine
+    contract = _WholeLoop(runner, loop)
+    return Engine(EvaluationStep(contract), bus=runner.bus, name=name)
 
 
 def predicted(engine: Engine, data: Any, writer: Callable[..., Any] | None = None) -> Any:

@@ -6,42 +6,81 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...engine.data.module import is_data_module
 from ...engine.errors import nearest
 from ...engine.handler import snake_case
 from ..config.objects import Objects
+from ..config.paths import joined
 from ..config.problems import Problem
-from ..config.registry import HOOKS, METRICS
+from ..config.registry import HOOKS, LOOPS, METRICS
+from ..config.specs import is_spec
+from .loaders import by_name
+from .loops import is_ours
 
 __all__ = ["check_averaged", "check_monitored"]
 
-_KEYS = ("save_best", "monitor")
+_OF_HOOKS = ("save_best", "monitor")
+_OF_SCHEDULERS = ("metric", "monitor")
 _PREFIX = "val_"
 
 
 def check_monitored(arguments: Mapping[str, Any], objects: Objects) -> Iterator[Problem]:
-    """What hooks go by that no metric of validation is called.
+    """What hooks and schedulers go by that no metric of validation is called.
 
     Args:
         arguments: the runner's; where it can't be told what the metrics are called, as some name
-            themselves, nothing is said.
+            themselves, or a loop of the user's own does, nothing is said.
         objects: what finds what is given as ``{type: …}``.
     """
     names = _names(arguments.get("val_evaluator"), objects)
-    if names is None or isinstance(arguments.get("val_dataloader"), list):
+    if names is None or _is_own_loop(arguments.get("val_cfg"), objects):
         return
-    for path, hook in _hooks(arguments):
-        for key in _KEYS:
-            given = hook.get(key)
-            if not isinstance(given, str) or given == "auto":
-                continue
-            name = given.removeprefix(_PREFIX)
-            if not any(name == one or name.endswith(f"_{one}") for one in names):
-                yield Problem(
-                    path=f"{path}.{key}",
-                    given=given,
-                    reason=f"validation measures {', '.join(names)}",
-                    hint=nearest(name, names),
-                )
+    data = [one for name, one in arguments.items() if name.endswith("_dataloader")]
+    known_by_end = any(map(is_data_module, data))  # it may bring several loaders, of any names
+    if (several := by_name(arguments.get("val_dataloader"))) is not None:
+        names = [f"{loader}_{name}" for loader in several for name in names]
+    for path, given in _monitoring(arguments):
+        name = given.removeprefix(_PREFIX)
+        if name in names or (known_by_end and any(name.endswith(f"_{one}") for one in names)):
+            continue
+        yield Problem(
+            path=path,
+            given=given,
+            reason=f"validation measures {', '.join(names)}",
+            hint=nearest(name, names),
+        )
+
+
+def _monitoring(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The paths of what goes by a metric, and the metric."""
+    specs = [(path, hook, _OF_HOOKS) for path, hook in _hooks(arguments)]
+    schedulers = _schedulers(arguments.get("param_scheduler"), "param_scheduler")
+    specs += [(path, one, _OF_SCHEDULERS) for path, one in schedulers]
+    for path, spec, keys in specs:
+        for key in keys:
+            given = spec.get(key)
+            if isinstance(given, str) and given != "auto":
+                yield f"{path}.{key}", given
+
+
+def _schedulers(given: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Schedulers that are described, of several in a list or by optimizer each."""
+    if is_spec(given):
+        yield path, given
+    elif isinstance(given, (Mapping, list, tuple)):
+        items = given.items() if isinstance(given, Mapping) else enumerate(given)
+        for key, one in items:
+            yield from _schedulers(one, joined(path, key))
+
+
+def _is_own_loop(given: Any, objects: Objects) -> bool:
+    """Whether validation is a loop of the user's own, which may call metrics what it likes."""
+    if not isinstance(given, Mapping) or given.get("type") is None:
+        return False
+    try:
+        return not is_ours(objects.find(given["type"], LOOPS))
+    except LookupError:  # which is told by others
+        return True
 
 
 def check_averaged(arguments: Mapping[str, Any], objects: Objects) -> Iterator[Problem]:

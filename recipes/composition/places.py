@@ -9,13 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...engine.errors import StateError
 from ...engine.stream.sink import Sink
-from .bundles import CheckpointHook
-from .folders import checkpoint_to_resume, first_missing, folder_of, new_folder, remove_empty
-from .hooking import Hooks
+from .bundles import out_dir_of
+from .folders import (
+    checkpoint_to_resume,
+    first_missing,
+    folder_of,
+    new_folder,
+    remove_empty,
+    seed_in,
+)
+from .hooking import Hooks, merged
 from .learning import Learning
 
 __all__ = ["Places"]
+
+_IN_EXPERIMENT, _ELSEWHERE = 3, 4  # levels, as in time/checkpoints/00000012
 
 
 class Places(Learning):
@@ -34,11 +44,34 @@ class Places(Learning):
 
     @cached_property
     def to_resume(self) -> Path | None:
-        """The checkpoint that the run goes on from; ``None`` if it begins anew."""
-        hooks = [one for one in self._hooks.in_order() if isinstance(one, CheckpointHook)]
-        elsewhere = next((one.out_dir for one in hooks if one.out_dir is not None), None)
+        """The checkpoint that the run goes on from; ``None`` if it begins anew.
+
+        A run without a name is not one of the experiments that are in ``work_dir``, too.
+        """
+        elsewhere = self._elsewhere()
+        resume, load_from = self.given["resume"], self.given["load_from"]
         where = self.experiment if elsewhere is None else elsewhere
-        return checkpoint_to_resume(self.given["resume"], self.given["load_from"], where)
+        depth = _IN_EXPERIMENT if elsewhere is None else _ELSEWHERE
+        return checkpoint_to_resume(resume, load_from, where, depth=depth)
+
+    def resumed_seed(self) -> int | None:
+        """The seed of the run that is resumed; ``None`` if there is none."""
+        try:
+            found = self.to_resume
+        except StateError:  # which the call tells that needs it
+            return None
+        return None if found is None else seed_in(found, self._elsewhere() or self.experiment)
+
+    def _elsewhere(self) -> str | None:
+        """Where checkpoints go, if that is not the run's folder; asked for before hooks are."""
+        hooks = vars(self).get("_hooks")
+        if hooks is None:
+            custom = self.given["custom_hooks"] or ()
+            hooks = [*merged(self.given["default_hooks"]).values(), *custom]
+        else:
+            hooks = hooks.in_order()
+        found = (out_dir_of(one, self.objects) for one in hooks)
+        return next((one for one in found if one is not None), None)
 
     @cached_property
     def folder(self) -> Path:

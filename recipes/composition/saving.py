@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Collection, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ...engine.checkpoints.contents import HandlersDiffer
 from ...engine.checkpoints.store import CheckpointStore
 from ...engine.checkpoints.tensor_file import WeightsReport
 from ...engine.checkpoints.weights import load_from as load_weights_from
 from ...engine.engine import Engine
+from ...engine.step.optimization import Optimization
 from ...engine.stream.journal import set_aside
 from ...handlers.checkpoint import Checkpoint
+from ...handlers.lr_schedule import LRSchedule
 from ..config.layers import dump
 from ..config.yaml_files import parsed
 from .engines import Engines
 from .folders import checkpoint_to_resume
+from .keeping import kept
+from .schedules import durations
 
 __all__ = ["Saving"]
+
+_logger = logging.getLogger("footplate.runner")
 
 _BEGINNING = ("load_from", "resume")
 
@@ -59,6 +70,8 @@ class Saving(Engines):
         filename: str | Path,
         resume_optimizer: bool = True,
         resume_param_scheduler: bool = True,
+        *,
+        without: Collection[str] = (),
     ) -> Path | None:
         """Have the next ``train()`` go on from a checkpoint.
 
@@ -66,11 +79,15 @@ class Saving(Engines):
             filename: of the checkpoint, or of a folder, whose newest is taken.
             resume_optimizer: whether optimizers go on, too.
             resume_param_scheduler: whether schedulers go on, too.
+            without: what else does not: hooks, whether they are there or were, by the names that
+                an error about them says.
         """
         self.to_resume = checkpoint_to_resume(str(filename), None, self.experiment)
-        left: list[str] = [] if resume_optimizer else list(self.optimizations)
+        self._take_seed()
+        left = [*without, *([] if resume_optimizer else self.optimizations)]
         left += [] if resume_param_scheduler else [str(one.name) for one in self.param_schedulers]
-        found = self.checkpoint.resume(self.trainer, str(self.to_resume), without=left)
+        with self._telling_durations():
+            found = self.checkpoint.resume(self.trainer, str(self.to_resume), without=left)
         self._loaded, self._resumed = found, True
         return found
 
@@ -89,11 +106,68 @@ class Saving(Engines):
                 load_weights_from(self.model, self.given["load_from"])
                 self._loaded = Path(self.given["load_from"])
         elif found is not None and trainer is not None and not self.is_trial:
-            self._loaded = self.checkpoint.resume(trainer, found)
+            with self._telling_durations():
+                self._loaded = self._go_on(trainer, found)
         elif found is not None:
             CheckpointStore(found.parent).load_weights(found, self.model)
             self._loaded = found
         self._resumed = trainer is not None
+
+    def _go_on(self, trainer: Engine, found: Path) -> Path | None:
+        """Go on, though hooks were added or taken away since; what trains has to be the same."""
+        try:
+            return self.checkpoint.resume(trainer, found)
+        except HandlersDiffer as error:
+            if any(map(_trains, [*error.added.values(), *error.gone.values()])):
+                raise
+            for name in error.added:
+                _warn(f"{found} has no state of the hook {name!r}, which begins anew.")
+            for name in error.gone:
+                _warn(
+                    f"{found} has a state of {name!r}, but there is no such hook any longer, so it "
+                    f"is left; add the hook if it was to go on."
+                )
+            return self.checkpoint.resume(trainer, found, without=[*error.added, *error.gone])
+
+    @contextmanager
+    def _telling_durations(self) -> Generator[None, None, None]:
+        """Warn of schedules that go on with another duration than they would have been made with.
+
+        It is part of where they stand, and a run that is only resumed comes to the same bits by it.
+        """
+        before = list(durations(self.param_schedulers))
+        yield
+        for (scheduler, name, made), (_, _, saved) in zip(
+            before, durations(self.param_schedulers), strict=False
+        ):
+            if made != saved:
+                kind = type(scheduler).__name__
+                _warn(
+                    f"{kind} goes on with {name}={saved}, as it was saved, and not with "
+                    f"{name}={made}, which this run would give it; behind its end it does as it "
+                    f"will, a CosineAnnealingLR rises again. Begin a run that is to become longer "
+                    f"with {name}={made} in param_scheduler; for another schedule from here on, "
+                    f"begin a run with the weights alone: load_from=path."
+                )
+
+    def _take_seed(self) -> None:
+        """Take the seed of a run that is resumed by hand, unless one was given."""
+        seed = self.resumed_seed()
+        if self.settings.randomness.seed is not None or seed in (None, self.seed):
+            return
+        self.seed = seed
+        self.note_seed()
+        self.forget_data()
+        if "trainer" in vars(self):
+            noted = self.plain_config["randomness"]
+            self.checkpoint.config = {**self.checkpoint.config, "randomness": noted}
+
+    def note_seed(self) -> None:
+        """Keep the seed in the configuration, so that what is made of that has it, too."""
+        given = self.given["randomness"]
+        if given is not None and not isinstance(given, Mapping):  # the group of options itself
+            given = vars(given)
+        self.plain_config["randomness"] = {**kept(given or {}), "seed": self.seed}
 
     def init_weights(self) -> None:
         """Let a model that can initialize itself, unless it has other weights, or will have."""
@@ -115,6 +189,18 @@ class Saving(Engines):
             set_aside(path)
         path.write_text(dump(self.plain_config), encoding="utf-8")
         return path
+
+
+def _trains(one: Any) -> bool:
+    """Whether it is an optimization or a schedule, or the state of one."""
+    if isinstance(one, Mapping):
+        return "optimizer" in one or "schedulers" in one
+    return isinstance(one, (Optimization, LRSchedule))
+
+
+def _warn(text: str) -> None:
+    _logger.warning(text)
+    warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
 def _without_beginning(config: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, ReduceLROnPlateau,
 
 from ...engine.errors import nearest
 from ...engine.events import Event, EventList, Events
+from ...engine.step.schedulers import parts_of
 from ...engine.whole import whole
 from ...handlers.lr_schedule import LRSchedule
 from ..config.objects import Objects, TypeNotFound
@@ -21,7 +22,7 @@ from ..config.registry import PARAM_SCHEDULERS
 from .monitoring import monitored
 from .slips import slips
 
-__all__ = ["check_schedules", "schedules"]
+__all__ = ["check_schedules", "durations", "schedules"]
 
 Unit = Literal["epoch", "iteration", "step"]
 _UNITS = ("epoch", "iteration", "step")
@@ -117,6 +118,16 @@ def schedules(
         path = f"param_scheduler.{name}" if by_name else "param_scheduler"
         planned[name] = list(_planned(several, optimizers[name], path, objects, length))
     return list(_handlers(planned, validated, alone=len(optimizers) == 1))
+
+
+def durations(handlers: Iterable[LRSchedule]) -> Iterator[tuple[Any, str, Any]]:
+    """How long the schedulers of some handlers take: each, the name of the duration, and that."""
+    for handler in handlers:
+        for several in handler.schedulers.values():
+            for part in (part for one in several for part in parts_of(one)):
+                for name in _DURATIONS:
+                    if hasattr(part, name):
+                        yield part, name, getattr(part, name)
 
 
 def check_schedules(given: Any, path: str, objects: Objects) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from ..config.problems import ABSENT, Problem
 from ..config.registry import LOOPS, MODELS, RUNNERS, Registry
 from .evaluators import check_evaluator
 from .hooking import check_custom_hooks, check_default_hooks
-from .loaders import check_loader
+from .loaders import check_loader, makes_data_module
 from .loops import is_ours, of_loop
 from .named import check_averaged, check_monitored
 from .optimizers import check_optimizations
@@ -36,7 +36,7 @@ from .options import (
 from .schedules import check_schedules
 from .sinks import check_visualizer
 
-__all__ = ["Settings", "problems_in", "runner_problems"]
+__all__ = ["Settings", "own_arguments", "problems_in", "runner_problems"]
 
 Check = Callable[[Any, str, Objects], Iterable[Problem]]
 
@@ -44,6 +44,13 @@ _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader", "predict_da
 _OFFERED = ("runner", "dataloader", "evaluator")  # to loops
 _GROUPS_WITHIN: Mapping[type, Mapping[str, type]] = {EnvCfg: {"mp_cfg": MpCfg, "dist_cfg": DistCfg}}
 _LAUNCHERS = ("none", "pytorch", "mpi", "slurm")
+_MODES = (
+    "default",
+    "reduce-overhead",
+    "max-autotune",
+    "max-autotune-no-cudagraphs",
+    "lite",
+)
 _LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
 
 
@@ -94,40 +101,76 @@ class Settings:
         )
 
 
-def problems_in(arguments: Mapping[str, Any], objects: Objects) -> list[Problem]:
+def problems_in(
+    arguments: Mapping[str, Any], objects: Objects, runner: Callable[..., Any] | None = None
+) -> list[Problem]:
     """All that is wrong with a runner's arguments; nothing is built.
 
     Args:
         arguments: by the names of the runner's parameters.
         objects: what finds what is given as ``{type: …}``.
+        runner: the runner's class; one of the user's own may have parameters of its own.
     """
     found: list[Problem] = []
+    own: Mapping[str, Any] = {}
+    if runner is not None:
+        own = own_arguments(runner, arguments)
+        others = [*_CHECKS, "objects"]
+        found.extend(objects.check_call(runner, own, "", injected=others))
     for name, value in arguments.items():
+        if name in own:
+            continue
         if name in _CHECKS:
             found.extend(_CHECKS[name](value, name, objects))
         else:
             reason = "the runner has no such argument"
             hint = nearest(str(name), _CHECKS)
             found.append(Problem(path=str(name), given=value, reason=reason, hint=hint))
-    found.extend(_contradictions(arguments))
+    found.extend(_contradictions(arguments, objects))
     found.extend(check_monitored(arguments, objects))
     found.extend(check_averaged(arguments, objects))
     return found
 
 
-def runner_problems(name: Any, objects: Objects) -> list[Problem]:
-    """What is wrong with the type of a runner."""
+def own_arguments(runner: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that the user's own class of a runner takes, and :class:`.Runner` does not."""
+    names = [name for name in signature_names(runner) if name not in _CHECKS]
+    return {name: one for name, one in arguments.items() if name in names and name != "objects"}
+
+
+def signature_names(runner: Callable[..., Any]) -> list[str]:
+    """What a class names in its signature."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(runner).parameters.values()
+    return [one.name for one in parameters if one.kind not in several]
+
+
+def runner_problems(name: Any, objects: Objects, base: type | None = None) -> list[Problem]:
+    """What is wrong with the type of a runner.
+
+    Args:
+        name: the type, or its name.
+        objects: what finds it.
+        base: what it has to be derived from.
+    """
     try:
-        objects.find(name, RUNNERS)
+        found = objects.find(name, RUNNERS)
     except TypeNotFound as error:
         return [Problem(path="runner_type", given=name, reason=error.reason, hint=error.hint)]
-    return []
+    if base is None or (inspect.isclass(found) and issubclass(found, base)):
+        return []
+    reason = "is no class that is derived from Runner; derive it, or leave runner_type out"
+    return [Problem(path="runner_type", given=name, reason=reason)]
 
 
-def _contradictions(arguments: Mapping[str, Any]) -> Iterator[Problem]:
+def _is_module(given: Any, objects: Objects) -> bool:
+    return is_data_module(given) or makes_data_module(given, objects)
+
+
+def _contradictions(arguments: Mapping[str, Any], objects: Objects) -> Iterator[Problem]:
     """What is right by itself, but not together."""
     given = {name: arguments.get(name) for name in _LOADERS}
-    modules = [name for name, one in given.items() if is_data_module(one)]
+    modules = [n for n, one in given.items() if _is_module(one, objects)]
     if modules and any(one is not None for name, one in given.items() if name not in modules):
         others = [name for name, one in given.items() if one is not None and name not in modules]
         yield Problem(
@@ -218,6 +261,16 @@ def _text(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
         yield Problem(path=path, given=given, reason="is a text")
 
 
+def _experiment_name(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
+    if given is not None and not isinstance(given, str):
+        yield Problem(path=path, given=given, reason="is a text")
+        return
+    name = Path(given or "_")
+    if name.is_absolute() or name.drive or ".." in name.parts or not name.parts:
+        reason = "is the name of a folder within work_dir, or of one within such; it has no '..', "
+        yield Problem(path=path, given=given, reason=f"{reason}and begins with no slash")
+
+
 def _resume(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
     if not isinstance(given, (bool, str, Path)) and given is not None:
         reason = "is true or false, 'last', 'best', or the path of a checkpoint"
@@ -251,6 +304,22 @@ def _compile(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
     if given is not None and not isinstance(given, (bool, Mapping)):
         reason = "is true or false, or the options of torch.compile"
         yield Problem(path=path, given=given, reason=reason)
+    elif isinstance(given, Mapping) and objects.limited:
+        yield from _compile_safely(given, path, objects)
+
+
+def _compile_safely(given: Mapping[str, Any], path: str, objects: Objects) -> Iterator[Problem]:
+    """Where types are limited: the others' backends and options name programs to be run."""
+    for name, value in given.items():
+        at = joined(path, str(name))
+        if name == "mode":
+            yield from _one_of(_MODES, value, at, objects)
+        elif name not in ("dynamic", "fullgraph"):
+            reason = "it may not be used here, as it can name what is run"
+            hint = " Allowed are mode, dynamic and fullgraph."
+            yield Problem(path=at, given=value, reason=reason, hint=hint)
+        elif value is not None and not isinstance(value, bool):
+            yield Problem(path=at, given=value, reason="is true or false")
 
 
 _CHECKS: Mapping[str, Check] = {
@@ -280,7 +349,7 @@ _CHECKS: Mapping[str, Check] = {
     "log_level": _level,
     "visualizer": check_visualizer,
     "randomness": partial(_options, Randomness),
-    "experiment_name": _text,
+    "experiment_name": _experiment_name,
     "compile": _compile,
     "model_wrapper_cfg": _mapping,
     "default_scope": _text,

@@ -95,6 +95,8 @@ class Finder:
             raise TypeNotFound(type, "a type is a class, a dotted path or a registered name")
         found = self._named(type, [registry] if registry else list(self.registries.values()))
         if found is not None:
+            if self.allowed and registry is None and not self.allowed.permits_within(found):
+                raise self._forbidden(type)
             return found
         if all(part.isidentifier() for part in type.split(".")) and "." in type:
             return self._at(type)
@@ -147,13 +149,8 @@ class Finder:
         return found  # type: ignore[no-any-return]
 
     def _forbidden(self, path: str) -> TypeNotFound:
-        prefixes = self.allowed.prefixes if self.allowed else ()
-        hint = f" Allowed is what {_sequence(prefixes)}, and what is registered by name."
+        hint, prefixes = (self.allowed.hint, self.allowed.prefixes) if self.allowed else ("", ())
         return TypeNotFound(path, "it may not be used here", hint, prefixes)
-
-
-def _sequence(prefixes: tuple[str, ...]) -> str:
-    return f"{', '.join(prefixes)} {'defines' if len(prefixes) == 1 else 'define'}"
 
 
 def _step(found: Any, part: str, passed: str, path: str) -> Any:

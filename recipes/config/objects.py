@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .finding import Finder, Names, TypeNotFound
@@ -41,8 +41,14 @@ class Objects(Specs):
     """
 
     def __init__(self, allowed: Sequence[str] | None = None) -> None:
-        self._finder = Finder(REGISTRIES, None if allowed is None else AllowList(allowed))
+        self._allowed = None if allowed is None else AllowList(allowed)
+        self._finder = Finder(REGISTRIES, self._allowed)
         super().__init__(self.find)
+
+    @property
+    def limited(self) -> bool:
+        """Whether types may come from some modules alone."""
+        return self._allowed is not None
 
     def find(self, type: object, registry: Names | None = None) -> Callable[..., Any]:
         """The class or function that a ``type`` means.
@@ -60,3 +66,11 @@ class Objects(Specs):
             <class 'torch.nn.modules.linear.Linear'>
         """
         return self._finder.find(type, registry)
+
+    def refused(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[str]:
+        """The paths of arguments that may not be given where types are limited."""
+        return (
+            iter(())
+            if self._allowed is None
+            else self._allowed.refused_arguments(function, arguments)
+        )

@@ -164,7 +164,9 @@ class Registry:
         for entry in self._entries():
             path = entry.value.replace(":", ".")
             if entry.name == name and (allowed is None or allowed.permits_spelled(path)):
-                return _loaded(entry)
+                found = _loaded(entry)
+                if allowed is None or allowed.permits_found(found):
+                    return found
         return None
 
     def names(self) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import is_dataclass
+from difflib import get_close_matches
 from inspect import Parameter
 from typing import Any
 
-from ...engine.errors import nearest
 from .finding import Names, TypeNotFound
 from .fitting import Fitting, Made, Misfit
 from .paths import joined
@@ -44,6 +44,10 @@ class Specs:
     def __init__(self, find: Callable[[object, Names | None], Callable[..., Any]]) -> None:
         self._find = find
         self._fit = Fitting(lambda name: find(name, None))
+
+    def refused(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[str]:
+        """The paths of arguments that may not be given: none, unless somebody says so."""
+        yield from ()
 
     def check(
         self,
@@ -186,7 +190,11 @@ class Specs:
         *,
         nested: bool = True,
     ) -> list[Problem]:
-        found: list[Problem] = []
+        reason = f"{_name(function)} may not be given this here"
+        found = [
+            Problem(path=f"{path}.{inner}", given=ABSENT, reason=reason, hint=" Leave it out.")
+            for inner in self.refused(function, arguments)
+        ]
         signature = signature_of(function)
         for name, value in arguments.items():
             at, inside = joined(path, name), len(found)
@@ -311,7 +319,10 @@ def _misnamed(
         return None
     known = [one for one in signature.parameters if one not in injected]
     takes_these = f" It takes {', '.join(map(repr, known))}." if known else ""
-    hint = nearest(name, known) or takes_these
+    alike = [one for one in signature.parameters if one.lower() == name.lower()]
+    small = {one.lower(): one for one in known}  # variables of the environment have no capitals
+    near = alike or [small[one] for one in get_close_matches(name.lower(), small, 1)]
+    hint = f" Did you mean {near[0]!r}?" if near else takes_these
     return Problem(path=path, given=value, reason=f"{_name(function)} takes no {name!r}", hint=hint)
 
 
@@ -323,6 +334,7 @@ def _on_trial(
     except OptionError as error:
         at = f"{path}.{error.name}" if path else error.name
         given = arguments.get(error.name, ABSENT)
+        given = ABSENT if "given" in error.reason else given  # it is told once
         return [Problem(path=at, given=given, reason=error.reason)]
     except Exception as error:  # whatever the class raises of values that it does not take
         known = isinstance(error, (ValueError, TypeError)) and str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import os
 import re
 
 import pytest
@@ -17,6 +18,9 @@ from footplate.engine.bus import Bus
 from footplate.engine.engine import Engine
 from footplate.engine.events import Events
 from footplate.recipes.composition.hook import Hook
+from footplate.recipes.composition.loops import BaseLoop
+from footplate.recipes.config.problems import ConfigError
+from footplate.recipes.config.registry import RUNNERS
 from footplate.recipes.runner import Runner
 from tests.recipes.composition.tools import MSE, QUIET, Line, Numbers, loader, runner, same, weights
 
@@ -474,3 +478,147 @@ def test_a_runner_that_never_runs_leaves_nothing(tmp_path):
     del made
     gc.collect()
     assert list(tmp_path.iterdir()) == []
+
+
+class OwnLoop(BaseLoop):
+    """Trains without the train engine."""
+
+    def __init__(self, runner, dataloader, passes=1):
+        super().__init__(runner, dataloader)
+        self.passes = passes
+
+    def run(self):
+        for _ in range(self.passes):
+            for x, _ in self.dataloader:
+                self.runner.model(x)
+        return "ignored"
+
+
+class ByEngine(BaseLoop):
+    """Trains by the train engine, an epoch at a time."""
+
+    def __init__(self, runner, dataloader, epochs):
+        super().__init__(runner, dataloader)
+        self.epochs = epochs
+
+    def run(self):
+        data = self.runner.training_data(self.dataloader)
+        for epochs in range(self.runner.epoch + 1, self.epochs + 1):
+            self.runner.trainer.run(data, epoch_length=1, max_epochs=epochs)
+
+
+@pytest.mark.covers("B6")
+def test_a_train_loop_of_ones_own_needs_no_loss(tmp_path):
+    lives = Lives()
+    cfg = {"type": OwnLoop, "passes": 2}
+    made = Runner(Line(), tmp_path, train_dataloader=loader(), train_cfg=cfg, custom_hooks=[lives])
+    assert made.train() is made.model
+    assert "trainer" not in vars(made)
+    assert len(made.train_dataloader.dataset.asked) == 16
+    assert lives.lines == [
+        ("setup", "train"),
+        ("before_run",),
+        ("after_run",),
+        ("teardown", "train"),
+    ]
+
+
+@pytest.mark.covers("B6")
+def test_a_train_loop_that_runs_the_engine_is_saved_and_goes_on(tmp_path):
+    def made(epochs, **changes):
+        return runner(tmp_path, train_cfg={"type": ByEngine, "epochs": epochs}, **changes)
+
+    first = made(3)
+    first.train()
+    assert (first.iter, "val_mse" in first.trainer.state.metrics) == (3, True)
+    again = made(5, resume=True)
+    begun = []
+    again.trainer.add_event_handler(Events.OPENED, lambda e: begun.append(e.state.iteration))
+    again.train()
+    assert (begun, again.iter, again.folder) == ([3, 4], 5, first.folder)
+
+
+@pytest.mark.covers("B6")
+def test_a_train_loop_of_ones_own_begins_with_the_weights_asked_for(tmp_path):
+    first = runner(tmp_path)
+    first.train()
+    path, cfg = first.folder / "checkpoints" / "00000008", {"type": OwnLoop}
+    again = Runner(Line(), tmp_path, train_dataloader=loader(), train_cfg=cfg, load_from=path)
+    again.train()
+    assert same(weights(again.model), weights(first.model))
+
+
+def deterministic():
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.deterministic,
+        os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+    )
+
+
+@pytest.mark.covers("H1")
+def test_determinism_is_no_longer_asked_of_the_next_run(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert deterministic() == (False, False, None)
+    for how in (True, "warn"):
+        runner(tmp_path, randomness={"seed": 1, "deterministic": how})
+        assert deterministic() == (True, True, ":4096:8")
+    runner(tmp_path)
+    assert deterministic() == (False, False, None)
+    torch.backends.cudnn.deterministic = True  # by hand, which no runner takes back
+    try:
+        runner(tmp_path)
+        assert deterministic() == (False, True, None)
+    finally:
+        torch.backends.cudnn.deterministic = False
+
+
+@pytest.mark.covers("H1")
+def test_each_process_may_have_a_seed_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+    made = runner(tmp_path, randomness={"seed": 5, "diff_rank_seed": True})
+    assert (made.seed, torch.initial_seed()) == (5, 8)
+    assert runner(tmp_path, randomness={"seed": 5}).seed == torch.initial_seed() == 5
+
+
+class Extra(Runner):
+    def __init__(self, *arguments, extra: int, objects=None, **more):
+        self.extra = extra
+        super().__init__(*arguments, objects=objects, **more)
+
+
+@pytest.fixture
+def extra():
+    """A runner with an argument of its own, registered."""
+    RUNNERS.register_module(Extra)
+    yield {"runner_type": "Extra", "model": Line(), "train_cfg": {"loss": MSE}}
+    RUNNERS._registered.pop("Extra")
+
+
+@pytest.mark.covers("H1")
+def test_a_runner_of_ones_own_takes_arguments_of_its_own(tmp_path, extra):
+    data = {"train_dataloader": loader(), "work_dir": str(tmp_path), "default_hooks": QUIET}
+    made = Runner.from_cfg({**extra, "extra": 3, **data})
+    assert (type(made), made.extra) == (Extra, 3)
+    made.train()
+    changes = {"model": Line(), "train_dataloader": loader(), "train_cfg": {"loss": MSE}}
+    assert Runner.from_checkpoint(made.folder, **changes).extra == 3
+    with pytest.raises(ConfigError) as caught:
+        Runner.from_cfg({**extra, "extra": "three", "extr": 1})
+    assert [one.path for one in caught.value.problems] == ["extra", "extr"]
+    with pytest.raises(ConfigError, match="Extra needs 'extra', which is missing"):
+        Runner.from_cfg(extra)
+
+
+@pytest.mark.covers("H1")
+@pytest.mark.parametrize("kind", ["torch.nn.Linear", "math.sqrt"])
+def test_a_runner_type_that_is_no_runner_is_refused(kind):
+    with pytest.raises(ConfigError, match="runner_type: is no class that is derived from Runner"):
+        Runner.from_cfg({"runner_type": kind, "model": Line()})
+
+
+@pytest.mark.covers("H1")
+@pytest.mark.parametrize("objects", [None, {"type": "Objects"}, 3])
+def test_what_finds_types_is_nothing_that_a_configuration_says(objects):
+    with pytest.raises(ConfigError, match="objects: the runner has no such argument"):
+        Runner.from_cfg({"model": Line(), "objects": objects})

@@ -47,6 +47,21 @@ def test_plan_draws_the_schedules(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["lr.png"]
 
 
+def test_plan_says_that_there_is_nothing_to_draw(tmp_path):
+    options = ("image_classification", "param_scheduler=null", "--picture", "lr.png")
+    done = called("plan", *options, folder=tmp_path)
+    assert (done.exit_code, "Traceback" in done.stderr) == (1, False)
+    assert "lr.png: there is nothing to draw" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_can_not_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    done = called("plan", "language_model", "--picture", "file/lr.png", folder=tmp_path)
+    assert (done.exit_code, "Traceback" in done.stderr) == (1, False)
+    assert "drawn" not in done.stdout
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("options", [("--sources",), ()])
 def test_no_line_of_a_plan_is_too_long(tmp_path, width, options):

@@ -79,6 +79,8 @@ def digest(tensors: dict[str, torch.Tensor]) -> str:
 
 def main(work_dir: str, kill_at: str = "", **changes: object) -> None:
     torch.set_num_threads(1)
+    if changes.pop("seedless", None):
+        changes["randomness"] = None
     made = runner(work_dir, resume=True, **changes)
     if kill_at:
 
@@ -93,9 +95,10 @@ def main(work_dir: str, kill_at: str = "", **changes: object) -> None:
         "metrics": made.trainer.state.metrics["val_mse"],
         "folder": str(made.folder),
         "iter": made.iter,
+        "seed": made.seed,
     }
     print(json.dumps(told))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:3], **dict.fromkeys(sys.argv[3:], True))

@@ -46,6 +46,25 @@ class Module(DataModule):
         self.calls.append(f"teardown {stage}")
 
 
+class Sized(Module):
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+
+@pytest.mark.covers("C14")
+def test_a_module_may_be_described(tmp_path):
+    spec = {"type": Sized, "size": 3}
+    made = runner(tmp_path, train_dataloader=spec, **NONE, **TEST)
+    made.train()
+    assert (made.iter, made._module.module.size) == (8, 3)
+    assert made.test().keys() == {"mse"}
+    with pytest.raises(ConfigError, match=r"train_dataloader.siz: Sized takes no 'siz'"):
+        runner(tmp_path, train_dataloader={"type": Sized, "siz": 3}, **NONE)
+    with pytest.raises(ConfigError, match="the data module in train_dataloader brings all"):
+        runner(tmp_path, train_dataloader=spec)
+
+
 @pytest.mark.covers("C14")
 def test_a_module_brings_the_loaders_of_each_call(tmp_path):
     module = Module()

@@ -12,6 +12,7 @@ from footplate.engine.events import Events
 from footplate.engine.step.base_metric import BaseMetric
 from footplate.handlers.progress_bar import ProgressBar
 from footplate.recipes.composition.evaluators import Evaluator
+from footplate.recipes.composition.hook import Hook
 from footplate.recipes.composition.loops import BaseLoop
 from footplate.recipes.config.problems import ConfigError
 from tests.recipes.composition.tools import MSE, Line, loader, runner, same, weights
@@ -303,3 +304,86 @@ def test_modes_are_put_back_whatever_happens(tmp_path):
     with pytest.raises(ZeroDivisionError):
         made.val()
     assert [one.training for one in model.modules()] == [True, True, False]
+
+
+class Telling(BaseLoop):
+    """Tells the end of its epoch itself, if it is asked to, as MMEngine's loops do."""
+
+    def __init__(self, runner, dataloader, evaluator, tells=False):
+        super().__init__(runner, dataloader, evaluator)
+        self.tells = tells
+
+    def run(self):
+        if self.tells:
+            self.runner.call_hook("before_val_epoch")
+        for number, batch in enumerate(self.dataloader):
+            self.run_iter(number, batch)
+        metrics = self.evaluator.evaluate()
+        if self.tells:
+            self.runner.call_hook("after_val_epoch", metrics=metrics)
+        return metrics
+
+
+class Heard(Hook):
+    def __init__(self):
+        self.lines = []
+
+    def before_val(self, stage):
+        self.lines.append(("before_val", stage))
+
+    def before_val_epoch(self):
+        self.lines.append(("before_val_epoch",))
+
+    def after_val_epoch(self, metrics):
+        self.lines.append(("after_val_epoch", *metrics))
+
+    def on_validation_end(self, engine, metrics):
+        self.lines.append(("on_validation_end", engine.name, *metrics))
+
+
+@pytest.mark.covers("B6")
+@pytest.mark.parametrize("tells", [False, True])
+def test_hooks_hear_of_a_loop_of_ones_own_once(tmp_path, tells):
+    heard = Heard()
+    cfg = {"type": Telling, "tells": tells}
+    made = runner(tmp_path, val_cfg=cfg, custom_hooks=[heard], train_cfg={"max_epochs": 1})
+    made.train()
+    lines = [
+        ("before_val", "val"),
+        ("before_val_epoch",),
+        ("after_val_epoch", "mse"),
+        ("on_validation_end", "val", "mse"),
+    ]
+    assert heard.lines == lines
+    made.val()
+    assert heard.lines == 2 * lines
+
+
+@pytest.mark.covers("B6")
+@pytest.mark.parametrize(
+    ("train", "val", "batches"),
+    [({}, {"limit_batches": 2}, 2), ({}, {}, 3), ({"fast_dev_run": True}, {}, 1)],
+)
+def test_a_loop_of_ones_own_has_as_much_data_as_is_asked_for(tmp_path, train, val, batches):
+    evaluator = {"share": Share()}
+    made = runner(
+        tmp_path,
+        train_cfg=train,
+        val_cfg={"type": Telling, **val},
+        val_dataloader=loader(6),
+        val_evaluator=evaluator,
+    )
+    assert made.val()["batches"] == batches
+
+
+@pytest.mark.covers("B6")
+def test_metrics_of_a_loop_of_ones_own_know_the_data_set(tmp_path):
+    class Told(Share):
+        def compute_metrics(self, results):
+            return {"classes": float(len(self.dataset_meta["classes"]))}
+
+    data = loader(4)
+    data["dataset"].metainfo = {"classes": ("cat", "dog")}
+    cfg = {"type": Telling, "limit_batches": 1}
+    made = runner(tmp_path, val_cfg=cfg, val_dataloader=data, val_evaluator=[Told()])
+    assert made.val() == {"classes": 2.0}

@@ -571,3 +571,48 @@ def test_two_hooks_of_one_name_are_refused(tmp_path):
     other = Best()
     other.name = "other"
     runner(tmp_path, custom_hooks=[Best(), other]).train()
+
+
+@pytest.mark.covers("H2")
+def test_averaging_and_profiling_have_mmengines_names(tmp_path):
+    hooks = [{"type": "EMAHook", "decay": 0.5}, {"type": "ProfilerHook"}]
+    made = runner(tmp_path, custom_hooks=hooks)
+    assert {"EMA", "Profiler"} <= {type(one).__name__ for one in made.trainer.handlers.values()}
+
+
+class Awaited(Hook):
+    async def after_train_epoch(self):
+        pass
+
+
+class Yielding(Hook):
+    def before_save_checkpoint(self, checkpoint):
+        yield checkpoint
+
+
+class Called(Hook):
+    async def setup(self):
+        pass
+
+
+@pytest.mark.covers("H2")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Awaited, r"Awaited.after_train_epoch is an async function.*the point 'after_train_epoch'"),
+        (Yielding, "Yielding.before_save_checkpoint is a generator function"),
+        (Called, "Called.setup is an async function"),
+    ],
+)
+def test_methods_that_would_run_nothing_are_refused(tmp_path, kind, said):
+    with pytest.raises(HandlerError, match=said):
+        runner(tmp_path, custom_hooks=[kind()])
+
+
+@pytest.mark.covers("H2")
+def test_a_method_that_is_no_point_may_be_a_generator(tmp_path):
+    class Helped(Hook):
+        def pairs(self):
+            yield 1, 2
+
+    assert isinstance(runner(tmp_path, custom_hooks=[Helped()]).hooks[-1], CheckpointHook)

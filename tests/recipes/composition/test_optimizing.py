@@ -458,3 +458,42 @@ def test_what_is_wrong_is_told_before_the_model_is_built_and_all_at_once(tmp_pat
         "randomness.seed",
     ]
     assert not built
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Samples without a number of them."""
+
+    def __iter__(self):
+        x = torch.ones(1)
+        return iter([(x, x)] * 8)
+
+
+STREAM = {"dataset": Stream(), "batch_size": 2}
+
+
+@pytest.mark.covers("F5")
+@pytest.mark.parametrize("unit", ["iteration", "step"])
+def test_a_duration_is_filled_in_without_a_length_of_the_data(tmp_path, unit):
+    cfg, schedule = {"max_iters": 6}, {"type": "CosineAnnealingLR", "unit": unit}
+    made = runner(tmp_path, train_dataloader=STREAM, train_cfg=cfg, param_scheduler=schedule)
+    assert (made.max_iters, made.batches_in_epoch()) == (6, None)
+    (handler,) = made.param_schedulers
+    assert handler.schedulers[""][0].T_max == 6
+    made.train()
+    assert made.iter == 6
+
+
+@pytest.mark.covers("F5")
+def test_epochs_of_data_without_a_length_have_no_known_iterations(tmp_path):
+    made = runner(tmp_path, train_dataloader=STREAM)
+    assert (made.max_epochs, made.max_iters) == (2, None)
+    made.train()
+    assert made.iter == 8
+
+
+@pytest.mark.covers("C1")
+def test_data_in_an_order_of_their_own_are_not_shuffled(tmp_path):
+    made = runner(tmp_path, train_dataloader={**STREAM, "shuffle": True})
+    with pytest.raises(ConfigError, match=r"train_dataloader\.shuffle: a Stream gives its samples"):
+        made.train()
+    runner(tmp_path, train_dataloader={**STREAM, "shuffle": False}).train()

@@ -11,13 +11,16 @@ from collections import Counter
 
 import pytest
 import torch
+import yaml
 from ignite.metrics import MeanSquaredError
 from torch import nn
 
 from footplate.engine.checkpoints.manifest import Manifest
+from footplate.engine.checkpoints.store import CheckpointStore
 from footplate.engine.errors import StateError
 from footplate.engine.events import Events
 from footplate.engine.stream.journal import Journal
+from footplate.recipes.composition.folders import seed_in
 from footplate.recipes.config.problems import ConfigError
 from footplate.recipes.runner import Runner
 from tests.architecture.library import ROOT
@@ -76,6 +79,125 @@ def steps_of_events(folder):
     events.Reload()
     tags = [tag for tag in events.Tags()["scalars"] if tag.endswith("loss")]
     return [one.step for one in events.Scalars(tags[0])]
+
+
+@pytest.mark.covers("G6")
+def test_a_killed_run_without_a_seed_goes_on_with_the_one_that_was_drawn(tmp_path):
+    assert child(tmp_path, 13, "seedless").returncode == -signal.SIGKILL
+    (folder,) = (tmp_path / "killed").iterdir()
+    drawn = yaml.safe_load((folder / "config.yaml").read_text())["randomness"]["seed"]
+    cut = told(child(tmp_path, "", "seedless"))
+    assert (cut["iter"], cut["seed"], cut["folder"]) == (30, drawn, str(folder))
+    assert [one.name for one in folder.glob("config*")] == ["config.yaml"]
+
+
+@pytest.mark.covers("H7")
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_run_without_a_seed_is_rebuilt_with_the_one_that_was_drawn(tmp_path, by_hand):
+    cut = killed_run.runner(str(tmp_path), randomness=None)
+    cut.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=14), cut.trainer.interrupt)
+    cut.train()
+    if by_hand:
+        again = killed_run.runner(str(tmp_path), randomness={"deterministic": False})
+        again.train_dataloader  # noqa: B018 - it was made with another seed
+        again.resume(cut.folder)
+    else:
+        again = Runner.from_checkpoint(cut.folder)
+    again.train()
+    assert (again.iter, again.seed) == (30, cut.seed)
+    assert again.cfg["randomness"]["seed"] == cut.seed == cut.cfg["randomness"]["seed"]
+    assert again.checkpoint.config["randomness"]["seed"] == cut.seed
+
+
+@pytest.mark.covers("G6")
+def test_a_seed_of_a_checkpoint_without_a_configuration_is_taken_too(tmp_path):
+    store = CheckpointStore(tmp_path)
+    manifest = Manifest(run="r", iteration=1, epoch=1, seed=11)
+    assert seed_in(store.save({}, {}, manifest), tmp_path) == 11
+    manifest = Manifest(run="r", iteration=2, epoch=1, seed=2**40)
+    assert seed_in(store.save({}, {}, manifest), tmp_path) is None
+
+
+@pytest.mark.covers("G6")
+def test_a_run_without_a_name_goes_on_with_none_of_an_experiment(tmp_path):
+    unnamed = runner(tmp_path)
+    unnamed.train()
+    runner(tmp_path, experiment_name="other").train()
+    assert runner(tmp_path, resume=True).folder == unnamed.folder
+    runner(tmp_path / "new", experiment_name="other").train()
+    assert runner(tmp_path / "new", resume=True).to_resume is None
+
+
+@pytest.mark.covers("H7")
+def test_a_run_of_a_nested_experiment_stays_in_its_folder(tmp_path):
+    made = killed_run.runner(str(tmp_path), experiment_name="some/deep/name")
+    made.train()
+    again = Runner.from_checkpoint(made.folder)
+    assert (again.work_dir, again.folder) == (tmp_path, made.folder)
+    assert runner(tmp_path, experiment_name="some", resume=True).to_resume is None
+
+
+@pytest.mark.covers("H1")
+@pytest.mark.parametrize("name", ["../up", "a/../../b", "/absolute", "."])
+def test_an_experiment_stays_in_its_work_dir(tmp_path, name):
+    with pytest.raises(ConfigError, match="experiment_name: is the name of a folder within"):
+        runner(tmp_path, experiment_name=name)
+
+
+@pytest.mark.covers("G6")
+def test_hooks_may_be_added_and_taken_away_before_a_run_goes_on(tmp_path):
+    ema, custom = {"type": "EMA", "decay": 0.5}, {"custom_hooks": [{"type": "EMA", "decay": 0.5}]}
+    runner(tmp_path / "a").train()
+    added = runner(tmp_path / "a", resume=True, train_cfg={"max_epochs": 3}, **custom)
+    with pytest.warns(RuntimeWarning, match="has no state of the hook 'ema', which begins anew"):
+        added.train()
+    assert added.iter == 12
+    assert "begins anew" in (added.folder / "run.log").read_text()
+    gone = runner(tmp_path / "a", resume=True, train_cfg={"max_epochs": 4})
+    with pytest.warns(RuntimeWarning, match="a state of 'ema', but there is no such hook"):
+        gone.train()
+    assert gone.iter == 16
+    runner(tmp_path / "b", default_hooks={"ema": ema}).train()
+    again = runner(tmp_path / "b", train_cfg={"max_epochs": 3})
+    with pytest.raises(StateError, match=r"handlers: no handler for 'ema'\. Attach"):
+        again.resume(tmp_path / "b")
+    again.resume(tmp_path / "b", without=["ema"])
+    again.train()
+    assert again.iter == 12
+
+
+@pytest.mark.covers("G6")
+def test_a_schedule_that_is_added_or_taken_away_is_an_error(tmp_path):
+    schedule = {"type": "StepLR", "step_size": 1}
+    runner(tmp_path / "a", param_scheduler=schedule).train()
+    with pytest.raises(StateError, match="no handler for 'lr_schedule'"):
+        runner(tmp_path / "a", resume=True).train()
+    runner(tmp_path / "b").train()
+    with pytest.raises(StateError, match="no state for 'lr_schedule'"):
+        runner(tmp_path / "b", resume=True, param_scheduler=schedule).train()
+
+
+@pytest.mark.covers("G6")
+def test_a_schedule_of_another_kind_does_not_go_on(tmp_path):
+    runner(tmp_path, param_scheduler={"type": "StepLR", "step_size": 1}).train()
+    again = runner(tmp_path, resume=True, param_scheduler={"type": "CosineAnnealingLR"})
+    with pytest.raises(StateError, match="scheduler of StepLR, and this one is of CosineAnn"):
+        again.train()
+
+
+@pytest.mark.covers("G6")
+@pytest.mark.parametrize("more", [{}, {"begin": 1}])
+def test_a_schedule_whose_run_becomes_longer_says_so(tmp_path, more):
+    def made(**changes):
+        return runner(tmp_path, param_scheduler={"type": "CosineAnnealingLR", **more}, **changes)
+
+    made().train()
+    made(resume=True).train()  # without a warning, which would be an error
+    longer = made(resume=True, train_cfg={"max_epochs": 4})
+    old, new = (1, 3) if more else (2, 4)
+    said = f"goes on with T_max={old}, as it was saved, and not with T_max={new}"
+    with pytest.warns(RuntimeWarning, match=said):
+        longer.train()
 
 
 @pytest.mark.covers("G6")
@@ -162,7 +284,11 @@ def test_resume_with_load_from_goes_on_from_there(tmp_path, trained):
     path = checkpoint(trained, "00000008")
     elsewhere = tmp_path / "elsewhere"
     made = runner(elsewhere, load_from=path, resume=True, train_cfg={"max_epochs": 4})
+    assert made.to_resume.name == "00000008"
+    begun = []
+    made.trainer.add_event_handler(Events.OPENED, lambda e: begun.append(e.state.iteration))
     made.train()
+    assert begun == [8]
     assert made.iter == 16
     assert elsewhere in made.folder.parents
 
@@ -346,7 +472,8 @@ def test_a_rebuilt_run_goes_on_with_its_training(tmp_path):
     again.train()
     assert (again.iter, again.folder) == (30, cut.folder)
     longer = Runner.from_checkpoint(cut.folder, overrides=["train_cfg.max_epochs=4"])
-    longer.train()
+    with pytest.warns(RuntimeWarning, match="with T_max=30, as it was saved"):
+        longer.train()
     assert longer.iter == 40
 
 

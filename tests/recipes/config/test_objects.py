@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from footplate.recipes.composition.options import TrainCfg
 from footplate.recipes.config.objects import Objects
 from footplate.recipes.config.paths import joined
 from footplate.recipes.config.problems import ABSENT, ConfigError, OptionError
@@ -410,3 +411,16 @@ def test_a_default_that_can_not_be_compared_is_none():
         return a
 
     assert objects.check({"type": make, "a": np.zeros(2)}, "a") == []
+
+
+@pytest.mark.parametrize("given", ["t_max", "T_MAX"])
+def test_a_name_is_near_whatever_its_capitals_are(given):
+    spec = {"type": "torch.optim.lr_scheduler.CosineAnnealingLR", given: 5}
+    for injected in (["optimizer"], ["optimizer", "T_max"]):
+        hints = [one.hint for one in objects.check(spec, "a", injected=injected)]
+        assert " Did you mean 'T_max'?" in hints
+
+
+def test_what_is_given_is_told_once():
+    (problem,) = objects.check_call(TrainCfg, {"max_epochs": -1}, "train_cfg")
+    assert str(problem) == "train_cfg.max_epochs: is a whole number from 1 on, given -1."
