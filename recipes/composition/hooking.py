@@ -19,7 +19,7 @@ from ..config.registry import HOOKS
 from .bundles import DEFAULT_HOOKS, Bundle
 from .hook import Hook, connect_calls, on_engine
 from .points import ROLES
-from .slips import slips
+from .slips import slips, taken_by
 
 if TYPE_CHECKING:
     from ..runner import Runner
@@ -222,7 +222,7 @@ def _check_hook(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
             yield Problem(path=path, given=given, reason=reason)
         return
     options = {key: value for key, value in given.items() if key not in _OURS}
-    for slip in slips(options, _OURS, _names(given, objects), path):
+    for slip in slips(options, _OURS, taken_by(given["type"], objects, HOOKS), path):
         options.pop(slip.path.rpartition(".")[2])
         yield slip
     injected = [name for name in _OFFERED if name not in options]
@@ -245,14 +245,6 @@ def _check_hook(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
             reason = f"the engines are {', '.join(ROLES)}"
             hint = nearest(str(name), ROLES)
             yield Problem(path=f"{path}.on", given=name, reason=reason, hint=hint)
-
-
-def _names(spec: Mapping[str, Any], objects: Objects) -> list[str]:
-    """What a hook takes; nothing if there is no such."""
-    try:
-        return list(inspect.signature(objects.find(spec["type"], HOOKS)).parameters)
-    except LookupError:
-        return []
 
 
 def _is_hook(given: object) -> bool:

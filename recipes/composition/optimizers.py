@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from ..config.objects import Objects
 from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from .gradients import ClipCfg, ParamwiseCfg, clip_of
-from .slips import slips
+from .slips import slips, taken_by
 
 __all__ = ["amp_optim_wrapper", "check_optimizations", "optim_wrapper", "optimizations"]
 
@@ -145,7 +144,9 @@ def _check_one(given: Mapping[str, Any], path: str, objects: Objects) -> Iterato
         return
     yield from _check_optimizer(given.get("optimizer"), f"{path}.optimizer", objects)
     own = {name: one for name, one in given.items() if name not in _PARTS}
-    for slip in slips(own, _PARTS, _names(own, objects), path):
+    for slip in slips(
+        own, _PARTS, taken_by(own.get("type", "OptimWrapper"), objects, OPTIM_WRAPPERS), path
+    ):
         own.pop(slip.path.rpartition(".")[2])
         yield slip
     own.pop("clip_grad", None)  # whose type is none of an object
@@ -164,15 +165,6 @@ def _check_clip(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
         clip_of(given)
     except (TypeError, ValueError) as error:
         yield Problem(path=path, given=ABSENT, reason=str(error))
-
-
-def _names(wrapper: Mapping[str, Any], objects: Objects) -> list[str]:
-    """What a wrapper takes; nothing if there is no such."""
-    try:
-        kind = objects.find(wrapper.get("type", "OptimWrapper"), OPTIM_WRAPPERS)
-    except LookupError:
-        return []
-    return list(inspect.signature(kind).parameters)
 
 
 def _check_windows(given: Any, path: str) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from ..config.objects import Objects, TypeNotFound
 from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import PARAM_SCHEDULERS
 from .monitoring import monitored
-from .slips import slips
+from .slips import slips, taken_by
 
 __all__ = ["check_schedules", "durations", "schedules"]
 
@@ -148,7 +148,7 @@ def check_schedules(given: Any, path: str, objects: Objects) -> Iterator[Problem
 
 def _check_one(given: dict[str, Any], path: str, objects: Objects) -> Iterator[Problem]:
     ours = {name: given.pop(name) for name in _OURS if name in given}
-    for slip in slips(given, _OURS, _names(given, objects), path):
+    for slip in slips(given, _OURS, taken_by(given["type"], objects, PARAM_SCHEDULERS), path):
         given.pop(slip.path.rpartition(".")[2])
         yield slip
     missing = tuple(name for name in (*_OPTIMIZER, *_DURATIONS) if name not in given)
@@ -200,14 +200,6 @@ def _check_together(
     if isinstance(begin, int) and isinstance(end, int) and end <= begin:
         reason = f"is behind begin, which is {begin}"
         yield Problem(path=f"{path}.end", given=end, reason=reason)
-
-
-def _names(spec: Mapping[str, Any], objects: Objects) -> list[str]:
-    """What a scheduler takes; nothing if there is no such."""
-    try:
-        return list(inspect.signature(objects.find(spec["type"], PARAM_SCHEDULERS)).parameters)
-    except LookupError:
-        return []
 
 
 def _dealt_out(given: Any, optimizers: Mapping[str, Optimizer]) -> dict[str, list[Any]]:

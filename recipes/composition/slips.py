@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from ...engine.errors import nearest
+from ..config.objects import Objects
 from ..config.problems import Problem
+from ..config.registry import Registry
 
-__all__ = ["slips"]
+__all__ = ["slips", "taken_by"]
+
+
+def taken_by(type: object, objects: Objects, registry: Registry) -> list[str]:
+    """The names of the arguments of what a ``type`` means; none if there is no such."""
+    try:
+        return list(inspect.signature(objects.find(type, registry)).parameters)
+    except LookupError:
+        return []
 
 
 def slips(
