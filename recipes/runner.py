@@ -73,7 +73,8 @@ class Runner(Facts, Saving):
         randomness: seed and determinism.
         experiment_name: by which runs are kept together; by default the time, for this run alone.
         compile: whether, or with which options, the model is compiled.
-        model_wrapper_cfg: options of a wrapper for several processes.
+        model_wrapper_cfg: how several processes train the model: ``{type: "ddp", …}`` with options
+            of :class:`~footplate.engine.placement.replicated.Replicated`, the default.
         default_scope: accepted, and nothing else; names are looked up in one place.
         cfg: the whole configuration, to be kept with the run.
         objects: what finds types; it may allow some alone.
@@ -155,6 +156,7 @@ class Runner(Facts, Saving):
         self.device = self.setup_env()
         self.seed = self.set_randomness()
         self.note_seed()
+        self.placement = self.build_placement(model_wrapper_cfg)
         self.model = self.wrap_model(self.build_model(model))
         self._hooks = Hooks(self, self._emitter, self.objects)
         self.register_hooks(default_hooks, custom_hooks)

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from ..errors import StateError
 from ..handler import Handler
+from ..placement.placement import Placement
 from ..priority import Priority
 from .accumulation import Accumulation, Window
 from .announcer import Announcer
@@ -56,6 +57,7 @@ class Optimization(Handler):
         norm: the gradients' norm before the last clipping, if ``clip`` returned it.
         alone: whether it is the only optimizer of its step. If not, backward computes the
             gradients of its own parameters only.
+        placement: what exchanges gradients with other processes; ``None`` where there are none.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
@@ -96,6 +98,7 @@ class Optimization(Handler):
         self.clip = clip
         self.norm: Tensor | None = None
         self.alone = True
+        self.placement: Placement | None = None
         self.window = Window(self.accumulation.size_in(1))
         self._announce = Announcer()
         inherited = type(optimizer).zero_grad is Optimizer.zero_grad
@@ -170,17 +173,19 @@ class Optimization(Handler):
         """
         announce, window = self._announce, self.window
         group = (self, *shared_with)
-        if shared_with or self.accumulation.gathers or window.size > 1:
+        if shared_with or self.accumulation.gathers or window.size > 1 or self.placement:
             _open_windows(group, announce.epoch)
         if announce.backward_started.calls:
             announce(announce.backward_started, loss=loss, optimization=self)
-        if window.size == 1:
+        if window.size == 1 and self.placement is None:  # else other processes weigh, too
             weight = None
         added = loss if weight is None else _wide(loss) * weight
         if self.scaler is not None:
             added = self.scaler.scale(added)
         try:
-            if self.alone:
+            if self.alone and self.placement is not None:
+                self.placement.backward(added)
+            elif self.alone:
                 added.backward()  # type: ignore[no-untyped-call]
             else:
                 added.backward(inputs=_trainable(group))  # type: ignore[no-untyped-call]
@@ -195,6 +200,12 @@ class Optimization(Handler):
             raise
         if announce.backward_completed.calls:
             announce(announce.backward_completed, loss=loss, optimization=self)
+
+    def closes_next(self) -> bool:
+        """Whether a step follows the batch that is about to come, as far as is known."""
+        window = self.window
+        size = window.size if window.held else self.accumulation.size_in(self._announce.epoch)
+        return window.held + 1 >= size or self._ends_here()
 
     def settle(self) -> bool:
         """Make a step if the window is full, or if the epoch ends here and the window with it.
@@ -305,9 +316,11 @@ class Optimization(Handler):
     def _advance(self) -> str | None:
         """All of a step but its end; returns why the optimizer did not step, if it did not."""
         announce = self._announce
+        if self.placement is not None:
+            self.placement.reduce(self.parameters)
         if self.scaler is not None:
             self._unscale(self.scaler)
-        if self.window.size > 1:
+        if self.window.size > 1 or self.window.weighted:
             self._divide()
         if announce.gradients_ready.calls:
             announce(announce.gradients_ready, optimization=self)
@@ -319,7 +332,10 @@ class Optimization(Handler):
             return self._step_scaled(self.scaler)
         if self.window.vetoed:
             return "veto"
-        self.optimizer.step()
+        if self.placement is None:
+            self.optimizer.step()
+        else:
+            self.placement.step(self.optimizer)
         return None
 
     def _unscale(self, scaler: GradScaler) -> None:
@@ -332,7 +348,10 @@ class Optimization(Handler):
 
     def _divide(self) -> None:
         """Divide the sums by what the window holds."""
-        total = self.window.total
+        window = self.window
+        if self.placement is not None and window.weighted:
+            window.weight = self.placement.mean(window.weight)
+        total = window.total
         if isinstance(total, Tensor) or total not in (0, 1):
             gradients = [one.grad for one in self.parameters if one.grad is not None]
             if gradients:

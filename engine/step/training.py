@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from ..errors import nearest
 from ..handler import Handler
+from ..placement.placement import Placement
 from ..priority import Priority
 from .accumulation import Accumulation
 from .announcer import Announcer
@@ -27,6 +28,12 @@ __all__ = ["TrainingStep", "training_step"]
 
 Weigh = Callable[[Any], "float | Tensor"]
 Output = Callable[[Any, Any, Any], Any]
+
+_SKIPPED = (
+    "the step has no loss for this batch, but other processes may have one, and would wait for its "
+    "gradients; return a loss of zero times what the model says, or leave such batches out of the "
+    "data."
+)
 
 
 class TrainingStep(Handler):
@@ -47,9 +54,11 @@ class TrainingStep(Handler):
             loss is the mean of; all the same by default.
         output: makes ``engine.state.output`` from the batch, the model's outputs and the report;
             by default it is the report: losses and extras by name. All are detached.
+        placement: how several processes train the model as one; here it is alone by default.
 
     Raises:
-        ValueError: if optimizations share parameters, or have no names of their own.
+        ValueError: if optimizations share parameters, or have no names of their own; also, in
+            several processes, in an iteration that one of them skips.
     """
 
     priority = Priority.HIGHEST
@@ -63,6 +72,7 @@ class TrainingStep(Handler):
         turns: Turns | None = None,
         weigh: Weigh | None = None,
         output: Output | None = None,
+        placement: Placement | None = None,
     ) -> None:
         if isinstance(optimizations, Optimization):
             optimizations = {optimizations.name: optimizations}
@@ -88,6 +98,9 @@ class TrainingStep(Handler):
         self._weigh = weigh
         self._output = output
         self._announce = Announcer()
+        self._placement = placement if placement is not None and placement.several else None
+        if self._placement is not None:
+            self._place(self._placement)
 
     def on_register(self, engine: Engine) -> None:
         """Register the events, and have the optimizations saved with the engine."""
@@ -102,6 +115,9 @@ class TrainingStep(Handler):
             model.train()
         if self._turns is not None:
             return self._take_turns(self._turns, engine, batch)
+        if self._placement is not None and not self.contract.optimizes_itself:
+            with self._placement.batch(closes=self._first.closes_next()):
+                return self._train_by(self._first, self._others, None, engine, batch)
         if self.contract.optimizes_itself:
             return self._leave_it_to_the_model(engine, batch)
         return self._train_by(self._first, self._others, None, engine, batch)
@@ -134,6 +150,8 @@ class TrainingStep(Handler):
         if self._output is None:
             outputs = None  # lets go of its memory before backward
         loss = read_loss(returned)
+        if loss is None and self._placement is not None:
+            raise ValueError(_SKIPPED)
         if loss is not None:
             if announce.loss_completed.calls:
                 announce(announce.loss_completed, loss=loss)
@@ -149,7 +167,10 @@ class TrainingStep(Handler):
         contract, announce = self.contract, self._announce
         if announce.forward_started.calls:
             announce(announce.forward_started, batch=batch)
-        outputs = contract.forward(engine, batch, turn)
+        if self._placement is None:
+            outputs = contract.forward(engine, batch, turn)
+        else:
+            outputs = self._placement.call(contract.forward, engine, batch, turn)
         if announce.forward_completed.calls:
             announce(announce.forward_completed, outputs=outputs)
         if announce.loss_started.calls:
@@ -165,6 +186,15 @@ class TrainingStep(Handler):
         if announce.forward_completed.calls:
             announce(announce.forward_completed, outputs=report)
         return report if self._output is None else self._output(batch, report, report)
+
+    def _place(self, placement: Placement) -> None:
+        """Train the model in several processes."""
+        several = len(self.optimizations) > 1 or self._turns is not None
+        alone = not several and not self.contract.optimizes_itself
+        placement.bind(self.contract.model, one_backward=alone)
+        for one in self.optimizations.values():
+            one.placement = placement
+            placement.own(one)
 
     def _named(self, name: str) -> Optimization:
         if name not in self.optimizations:
@@ -187,6 +217,7 @@ def training_step(
     turns: Turns | None = None,
     weigh: Weigh | None = None,
     output: Output | None = None,
+    placement: Placement | None = None,
 ) -> TrainingStep:
     """A training step for a model, as the process function of an engine.
 
@@ -204,6 +235,7 @@ def training_step(
             :mod:`~footplate.engine.step.turns`.
         weigh: how many samples or tokens a batch's loss is the mean of; see :class:`TrainingStep`.
         output: what becomes of ``engine.state.output``; see :class:`TrainingStep`.
+        placement: how several processes train the model as one.
 
     Raises:
         TypeError: if no contract fits.
@@ -244,6 +276,7 @@ def training_step(
         turns=turns,
         weigh=weigh,
         output=output,
+        placement=placement,
     )
     check_groups([one.optimizer for one in optimizations.values()], model)
     return step

@@ -13,6 +13,7 @@ from torch import nn
 from ...engine.combined import combined
 from ...engine.data.device import DeviceLoader, move
 from ...engine.limited import limited, overfit
+from ...engine.placement.placement import Placement
 from ...engine.placement.ranks import world_size
 from ...engine.random import seed_all, set_deterministic
 from ...engine.step.compiling import compile_model
@@ -28,6 +29,7 @@ from .loaders import by_name, dataloader, is_several
 from .loops import BaseLoop, is_ours, of_loop
 from .optimizers import optimizations
 from .options import EvalCfg
+from .placements import placement_of
 from .schedules import schedules
 from .settings import Settings
 from .sinks import sinks_of
@@ -48,6 +50,7 @@ class Builders:
     given: Mapping[str, Any]
     model: nn.Module
     device: torch.device
+    placement: Placement
     seed: int
     run_length: Any
     resumed_seed: Callable[[], int | None]
@@ -71,8 +74,12 @@ class Builders:
 
     # ------------------------------------------------------------------ the model
 
+    def build_placement(self, given: Mapping[str, Any] | None) -> Placement:
+        """Where the model runs, and how several processes train it as one."""
+        return placement_of(given, self.objects, self.device)
+
     def build_model(self, model: Any) -> nn.Module:
-        """The model, on its device."""
+        """The model."""
         offered = {}
         if (preprocessor := self.given.get("data_preprocessor")) is not None:
             offered["data_preprocessor"] = self.objects.build(
@@ -81,15 +88,15 @@ class Builders:
         if isinstance(model, Mapping):
             offered = {name: one for name, one in offered.items() if name not in model}
         made: nn.Module = self.objects.build(model, MODELS, path="model", **offered)
-        return made.to(self.device)
+        return made
 
     def wrap_model(self, model: nn.Module) -> nn.Module:
-        """The model with recomputed activations, and compiled, where that is asked for."""
+        """The model where it runs; with recomputed activations, and compiled, if asked for."""
         if which := self.settings.train.recompute:
             recompute_activations(model, *([which] if isinstance(which, str) else which))
         if options := self.given.get("compile"):
             compile_model(model, options)
-        return model
+        return self.placement.place(model)
 
     # ------------------------------------------------------------------ data and metrics
 

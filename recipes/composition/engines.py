@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ...engine.bus import Bus
 from ...engine.engine import Engine
 from ...engine.events import Event, EventList, Events
 from ...engine.limited import limited
+from ...engine.priority import Priority
 from ...engine.step.averages import Averaging
 from ...engine.step.contracts import StepMethods
 from ...engine.step.evaluation import EvaluationStep, evaluation_step, prediction_step
@@ -89,6 +90,7 @@ class Engines(Places):
             contract=options.contract,
             turns=options.turns,
             weigh=options.weigh,
+            placement=self.placement,
         )
 
     def _evaluator(self, name: str, options: EvalCfg, metrics: Mapping[str, Any]) -> Engine:
@@ -97,6 +99,9 @@ class Engines(Places):
         )
         if metrics:
             engine.attach(Metrics(metrics))
+        if self.placement.several:  # behind all that puts other weights into the model
+            align = partial(self.placement.align, self.model)
+            engine.add_event_handler(Events.OPENED, align, priority=Priority.LOWEST)
         if options.averaged is not None:
             self.average(options.averaged).evaluate_with(engine)
         return self._joined(engine, name)

@@ -33,6 +33,7 @@ from .options import (
     Randomness,
     TrainCfg,
 )
+from .placements import check_placement
 from .schedules import check_schedules
 from .sinks import check_visualizer
 
@@ -295,11 +296,6 @@ def _launcher(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
         yield Problem(path=path, given=given, reason=reason)
 
 
-def _mapping(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
-    if given is not None and not isinstance(given, Mapping):
-        yield Problem(path=path, given=given, reason="is a mapping")
-
-
 def _compile(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
     if given is not None and not isinstance(given, (bool, Mapping)):
         reason = "is true or false, or the options of torch.compile"
@@ -351,7 +347,7 @@ _CHECKS: Mapping[str, Check] = {
     "randomness": partial(_options, Randomness),
     "experiment_name": _experiment_name,
     "compile": _compile,
-    "model_wrapper_cfg": _mapping,
+    "model_wrapper_cfg": check_placement,
     "default_scope": _text,
     "cfg": _anything,
 }

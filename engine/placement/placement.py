@@ -1,0 +1,93 @@
+"""Placement: where a model runs, and how several processes train it as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .devices import device_of
+
+__all__ = ["Placement"]
+
+
+class Placement:
+    """One process on one device; the base of those over several.
+
+    A training step asks it how to call a model, which batches exchange gradients, and what is left
+    to be done before a step of the optimizer. Engines, handlers and recipes don't know of it.
+
+    Args:
+        device: of this process: a device of torch by name, or ``"auto"``.
+
+    Attributes:
+        device: of this process.
+        several: whether there are several processes.
+
+    Example:
+        >>> placement = Placement("cpu")
+        >>> model = placement.place(nn.Linear(2, 1))
+        >>> placement.device.type, placement.call(model, torch.zeros(3, 2)).shape
+        ('cpu', torch.Size([3, 1]))
+    """
+
+    several = False
+
+    def __init__(self, device: str | int | torch.device = "auto") -> None:
+        self.device = device_of(device)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Put a model where it runs: the same object, changed in place.
+
+        Call it before an optimizer is made, since parameters may be others behind it, and before
+        weights are loaded.
+        """
+        return model.to(self.device)
+
+    def bind(self, model: nn.Module, *, one_backward: bool) -> None:
+        """Know the model that is trained; a training step calls it once, before its first batch.
+
+        Args:
+            model: what :meth:`place` gave.
+            one_backward: whether each batch has one forward and one backward pass, behind each
+                other, that reach all parameters that are trained. It is not so for several
+                optimizers, nor for a model that steps its optimizer itself.
+        """
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call what runs the model's forward pass in training."""
+        return function(*args)
+
+    def batch(self, *, closes: bool) -> AbstractContextManager[Any]:
+        """The context of a batch's forward and backward passes.
+
+        Args:
+            closes: whether an optimizer step follows; else gradients are gathered, and need not
+                be exchanged.
+        """
+        return nullcontext()
+
+    def own(self, optimization: Any) -> None:
+        """Know an optimization that trains the model; refuse what it can't be asked for."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a batch."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self, optimizer: Optimizer) -> None:
+        """Have the optimizer step."""
+        optimizer.step()
+
+    def reduce(self, parameters: Sequence[Tensor]) -> None:
+        """Exchange the gradients that an optimizer is about to step with, if they were not yet."""
+
+    def mean(self, total: float | Tensor) -> float | Tensor:
+        """The mean over the processes of what a window's gradients are divided by."""
+        return total
+
+    def align(self, model: nn.Module) -> None:
+        """Have the buffers of the model, as running means, the same in all processes."""

@@ -1,0 +1,189 @@
+"""Replicas: each process has the whole model, and all step with the mean of their gradients."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .placement import Placement
+from .ranks import world_size
+
+__all__ = ["Replicated"]
+
+_KNOWN = inspect.signature(DistributedDataParallel.__init__).parameters
+_BUFFERS = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in _KNOWN)
+
+
+class Replicated(Placement):
+    """A model in each process, kept the same by ``DistributedDataParallel``.
+
+    The model stays the object that it was, with its names and methods: what is wrapped is the call
+    of its forward pass in training. Gradients are exchanged while they are computed. Where that
+    can't be, since a batch has several backward passes or a model steps its optimizer itself, they
+    are exchanged in one go before the optimizer steps; and so they are for a window that ends
+    before it is full.
+
+    The gradients of all processes are averaged. Where batches are weighed, as by tokens, it is the
+    mean over all that they hold.
+
+    Args:
+        device: of this process.
+        sync_bn: whether batch norms normalise over the batches of all processes; on the CPU they
+            can't.
+        broadcast_buffers: whether buffers, as running means, are the first process's in training.
+        find_unused_parameters: whether some parameters may get no gradient from a batch.
+        static_graph: whether all batches use the same parameters in the same way.
+        gradient_as_bucket_view: whether gradients are kept where they are exchanged, once.
+        bucket_cap_mb: mebibytes of gradients that are exchanged at once; 25 by default.
+
+    Raises:
+        ValueError: for ``sync_bn`` on a device that has none.
+
+    Example:
+        >>> placement = Replicated("cpu", find_unused_parameters=True)
+        >>> model = placement.place(nn.Linear(2, 1))
+        >>> placement.several, list(model.state_dict())
+        (False, ['weight', 'bias'])
+    """
+
+    def __init__(
+        self,
+        device: str | int | torch.device = "auto",
+        *,
+        sync_bn: bool = False,
+        broadcast_buffers: bool = True,
+        find_unused_parameters: bool = False,
+        static_graph: bool = False,
+        gradient_as_bucket_view: bool = False,
+        bucket_cap_mb: float | None = None,
+    ) -> None:
+        super().__init__(device)
+        if sync_bn and self.device.type == "cpu":
+            raise ValueError(
+                "sync_bn=True needs an accelerator: torch's SyncBatchNorm has no form for the CPU; "
+                "leave it out, or use GroupNorm, which does not depend on the batch."
+            )
+        self.sync_bn = sync_bn
+        self.options: dict[str, Any] = {
+            _BUFFERS: broadcast_buffers,
+            "find_unused_parameters": find_unused_parameters,
+            "static_graph": static_graph,
+            "gradient_as_bucket_view": gradient_as_bucket_view,
+            "bucket_cap_mb": bucket_cap_mb,
+        }
+        self.several = world_size() > 1
+        self._made: Callable[[], DistributedDataParallel] | None = None
+        self._replica: DistributedDataParallel | None = None
+        self._exchanged = False  # whether backward has exchanged the gradients of the window
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Put the model on its device, with batch norms over all processes if asked for."""
+        if self.sync_bn and self.several:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return super().place(model)
+
+    def bind(self, model: nn.Module, *, one_backward: bool) -> None:
+        """Know the model; it is wrapped when it is first called, so that weights may be loaded."""
+        self._replica = None
+        trained = any(one.requires_grad for one in model.parameters())
+        wrapped = self.several and one_backward and trained
+        self._made = (
+            (lambda: DistributedDataParallel(_Forward(model), **self.options)) if wrapped else None
+        )
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the forward pass; where gradients are exchanged meanwhile, by the wrapper."""
+        if self._made is None:
+            return function(*args)
+        return self._wrapper(self._made)(function, *args)
+
+    def batch(self, *, closes: bool) -> AbstractContextManager[Any]:
+        """Exchange gradients in backward if a step follows."""
+        if self._made is None:
+            return nullcontext()
+        self._exchanged = closes
+        return nullcontext() if closes else self._wrapper(self._made).no_sync()
+
+    def reduce(self, parameters: Sequence[Tensor]) -> None:
+        """Average the gradients, unless backward has done so."""
+        exchanged, self._exchanged = self._exchanged, False
+        if self.several and not exchanged:
+            _average(parameters)
+
+    def mean(self, total: float | Tensor) -> float | Tensor:
+        """The mean over the processes."""
+        if not self.several:
+            return total
+        mean = torch.as_tensor(total, dtype=torch.float32, device=self.device).detach().clone()
+        dist.all_reduce(mean)
+        return mean / dist.get_world_size()
+
+    def align(self, model: nn.Module) -> None:
+        """Have all processes know the first one's buffers."""
+        buffers = [one for one in model.buffers() if one.numel()] if self.several else []
+        for same_type in _by_type(buffers):
+            flat = _flat(same_type)
+            dist.broadcast(flat, src=0)
+            _fill(same_type, flat)
+
+    def _wrapper(self, make: Callable[[], DistributedDataParallel]) -> DistributedDataParallel:
+        if self._replica is None:
+            self._replica = make()
+        return self._replica
+
+
+class _Forward(nn.Module):
+    """What is wrapped: it has the model's parameters, and calls whatever it is told to."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+
+def _average(parameters: Sequence[Tensor]) -> None:
+    """Average gradients over the processes; one that some process lacks counts as zeros there."""
+    if not parameters:
+        return
+    there = torch.tensor(
+        [one.grad is not None for one in parameters], device=parameters[0].device
+    ).to(torch.uint8)
+    dist.all_reduce(there, dist.ReduceOp.MAX)
+    wanted = [one for one, has in zip(parameters, there.tolist(), strict=True) if has]
+    for one in wanted:
+        if one.grad is None:
+            one.grad = torch.zeros_like(one)
+    gradients = [one.grad for one in wanted if one.grad is not None]
+    for same_type in _by_type(gradients):
+        flat = _flat(same_type)
+        dist.all_reduce(flat)
+        _fill(same_type, flat / dist.get_world_size())
+
+
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of one type in one, so that they travel at once."""
+    return torch.cat([one.detach().reshape(-1) for one in tensors])
+
+
+@torch.no_grad()
+def _fill(tensors: Sequence[Tensor], flat: Tensor) -> None:
+    """Put back what was made flat."""
+    parts = torch.split(flat, [one.numel() for one in tensors])
+    for one, part in zip(tensors, parts, strict=True):
+        one.copy_(part.view_as(one))
+
+
+def _by_type(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for one in tensors:
+        kinds.setdefault((one.device, one.dtype), []).append(one)
+    return list(kinds.values())

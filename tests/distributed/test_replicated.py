@@ -1,0 +1,48 @@
+"""Training by replicas comes to what one process comes to with all of their samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from footplate.engine.placement.replicated import Replicated
+from tests.distributed import training
+from tests.distributed.launching import Ranks
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def ranks(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ranks]:
+    with Ranks(request.param, Path(tmp_path_factory.mktemp("ranks"))) as ranks:
+        yield ranks
+
+
+@pytest.mark.covers("I1")
+@pytest.mark.covers("C7")
+@pytest.mark.covers("I5")
+@pytest.mark.parametrize("case", training.CASES)
+def test_replicas_are_one_process_with_all_samples(ranks: Ranks, case: str) -> None:
+    alone = training.trained(case)
+    told = ranks.call("tests.distributed.training:trained", case)
+    assert all(one == told[0] for one in told), "the replicas differ from each other"
+    assert told[0]["steps"] == alone["steps"] > 0
+    torch.testing.assert_close(told[0]["weights"], alone["weights"], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(told[0]["norms"], alone["norms"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_without_a_loss_is_refused(ranks: Ranks) -> None:
+    for said in ranks.call("tests.distributed.training:skips"):
+        assert "return a loss of zero" in said
+
+
+def test_all_know_the_first_ones_buffers(ranks: Ranks) -> None:
+    assert all(one == [1.0, 1.0, 5] for one in ranks.call("tests.distributed.training:aligned"))
+
+
+def test_batch_norm_over_processes_needs_an_accelerator() -> None:
+    with pytest.raises(ValueError, match="sync_bn=True needs an accelerator"):
+        Replicated("cpu", sync_bn=True)
