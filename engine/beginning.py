@@ -48,9 +48,11 @@ def begin(
     check_data(data)
     state = engine.state
     limits = _checked(state, max_epochs, max_iters)
-    length = _whole("epoch_length", epoch_length)
+    length = _whole("epoch_length", epoch_length, least=0)
     before = {limit: getattr(state, limit) for limit in limits}
     try:
+        if length == 0 and max_iters is not None:
+            raise ValueError("epoch_length=0 never gets to max_iters; give max_epochs.")
         for limit, value in limits.items():
             if before[limit] is not None:
                 set_limit(state, limit, value)
@@ -163,7 +165,8 @@ def _go_on(engine: Engine, data: Any, epoch_length: int | None, *, extended: boo
             raise DataError("run() was given no data; give it data, or epoch_length for none.")
     length = state.epoch_length
     if length is None:
-        length = epoch_length or _not_empty(length_of(state.dataloader if data is None else data))
+        there = state.dataloader if data is None else data
+        length = _not_empty(length_of(there)) if epoch_length is None else epoch_length
     elif epoch_length is not None and epoch_length != length:
         raise ValueError(
             f"epoch_length={epoch_length}, but the run goes on with {length}; leave it "
@@ -173,8 +176,14 @@ def _go_on(engine: Engine, data: Any, epoch_length: int | None, *, extended: boo
         source.close()  # other data take over from the same position
         state.dataloader = data
     source.expect(state.dataloader)
-    state.epoch_length = length
     progress = engine.progress
+    if source.moved:
+        at, (before, now) = source.position, source.refit(state.dataloader)
+        if length == before:  # else an epoch is no pass
+            length = now
+            if progress.epoch_iteration == at and source.position is not None:
+                progress.epoch_iteration = source.position
+    state.epoch_length = length
     if progress.next is Next.NOTHING or (progress.next is Next.COMPLETED and extended):
         progress.next, progress.delivered = Next.STARTED, 0  # beyond the end that was reached
 
@@ -184,9 +193,9 @@ def _limit(name: str, value: float | None) -> float | None:
     return value if value == math.inf else _whole(name, value)
 
 
-def _whole(name: str, value: float | None) -> int | None:
+def _whole(name: str, value: float | None, *, least: int = 1) -> int | None:
     try:
-        return None if value is None else whole(name, value)
+        return None if value is None else whole(name, value, least=least)
     except ValueError:
         if isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0:
             raise
@@ -195,7 +204,10 @@ def _whole(name: str, value: float | None) -> int | None:
 
 def _not_empty(length: int | None) -> int | None:
     if length == 0:
-        raise DataError("the data have zero size; give at least one batch.")
+        raise DataError(
+            "the data have zero size; give at least one batch, or say epoch_length=0 where none is "
+            "meant, as on the empty share of one of several processes."
+        )
     return length
 
 

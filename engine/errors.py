@@ -6,7 +6,15 @@ import difflib
 import signal
 from collections.abc import Iterable
 
-__all__ = ["DataError", "EventError", "HandlerError", "Signalled", "StateError", "nearest"]
+__all__ = [
+    "DataError",
+    "EventError",
+    "HandlerError",
+    "LaunchError",
+    "Signalled",
+    "StateError",
+    "nearest",
+]
 
 
 class EventError(ValueError):
@@ -23,6 +31,10 @@ class DataError(ValueError):
 
 class StateError(ValueError):
     """A state that can't be loaded or continued from."""
+
+
+class LaunchError(ValueError):
+    """Processes that can't work as one: launched wrongly, or of several minds."""
 
 
 class Signalled(BaseException):

@@ -7,9 +7,11 @@ from typing import Any
 
 from .engine import Engine
 from .handler import Handler
+from .placement.ranks import gathered, world_size
+from .source import length_of
 from .stream.scalars import METRICS_COMPUTED
 
-__all__ = ["check_names", "evaluate", "measured", "report"]
+__all__ = ["check_names", "empty_share", "evaluate", "measured", "report"]
 
 
 def evaluate(
@@ -38,7 +40,9 @@ def evaluate(
 def measured(evaluator: Engine, data: Any, *, epoch_length: int | None = None) -> dict[str, Any]:
     """Run an evaluator anew, and return its metrics.
 
-    What was under way there, an earlier run that failed included, is not gone on with.
+    What was under way there, an earlier run that failed included, is not gone on with. Among
+    several processes one may have an empty share of the data: it goes through an epoch of no
+    iterations, so that its metrics take part in what all processes do together.
 
     Args:
         evaluator: the engine to run.
@@ -46,10 +50,34 @@ def measured(evaluator: Engine, data: Any, *, epoch_length: int | None = None) -
         epoch_length: iterations of that epoch; by default one pass over the data.
     """
     state = evaluator.state
+    if epoch_length is None:
+        epoch_length = empty_share(data)
     state.max_epochs = state.max_iters = None  # a new run, even after one that failed
     state.metrics.clear()  # what this one does not measure is not known
     evaluator.run(data, epoch_length=epoch_length)
     return dict(state.metrics)
+
+
+def empty_share(data: Any) -> int | None:
+    """The length of an epoch over data that are empty as the share of one of several processes.
+
+    Args:
+        data: what is to be run over.
+
+    Returns:
+        0 in that case; ``None``, for the length that the data have, in any other.
+
+    Raises:
+        DataError: on all processes, if it is so on all of them.
+
+    Example:
+        >>> empty_share([]) is None
+        True
+    """
+    if world_size() == 1:
+        return None
+    lengths = gathered(length_of(data))
+    return 0 if length_of(data) == 0 and any(lengths) else None
 
 
 def report(engine: Engine, metrics: Mapping[str, Any], *, before: Iterable[str] = ()) -> None:

@@ -37,6 +37,8 @@ class Handler:
         priority: where its methods run in the order; ``attach(…, priority=)`` beats it.
         name: its key in the engine's state dict; by default the class's name in snake case.
         for_one_engine: whether it keeps values of one engine, so that a second one is refused.
+        replicated: whether its state is the same in all processes of a run, so that the first one
+            saves it for all; or the keys of the state of which that is so.
 
     Example:
         >>> from footplate import Engine
@@ -56,6 +58,7 @@ class Handler:
     priority: int | str = Priority.NORMAL
     name: str | None = None
     for_one_engine: bool = False
+    replicated: bool | tuple[str, ...] = False
     _owner: Callable[[], Any] = staticmethod(
         lambda: None
     )  # the engine, weakly, if only one will do

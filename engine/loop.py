@@ -439,19 +439,18 @@ class Loop(Emitter):
         """Fire SAFE_POINT, and serve signals and ``interrupt()``."""
         progress, watch = self.progress, cast("SignalWatch", self.watch)
         outermost = watch.engine is self
-        signum = watch.signum if outermost else None
-        if signum is not None:
-            self.state.reason = Reason.SIGNALLED
+        if outermost and watch.cuts:
+            watch.serve(cast("int", watch.signum))
         self.emit(self.channels["SAFE_POINT"])
-        if signum is not None:
-            raise _Stopped(signum)
+        if outermost and watch.due is not None:
+            raise _Stopped(watch.due)
         if self.should_terminate:
             raise _Terminated
         if self.should_interrupt:
             self.should_interrupt = False
             self.emit(self.channels["INTERRUPT"])
             raise _Interrupted
-        if outermost or watch.signum is None or not watch.engine.can_be_cut:
+        if outermost or not watch.cuts or not watch.engine.can_be_cut:
             return
         over = is_spent(self.state) or (progress.next is Next.EPOCH_STARTED and is_done(self.state))
         if not over and progress.next is not Next.TERMINATE:

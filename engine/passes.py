@@ -12,7 +12,16 @@ from typing import Any, Protocol
 from .errors import DataError
 from .random import capture, preserved, restore
 
-__all__ = ["Passes", "Resumable", "Through", "moves_with_batches", "passes_over", "rewind", "skip"]
+__all__ = [
+    "Passes",
+    "Resumable",
+    "Through",
+    "moves_with_batches",
+    "passes_over",
+    "refit",
+    "rewind",
+    "skip",
+]
 
 _PLAIN = (list, tuple, range, str, bytes, dict)  # which draw no random numbers
 
@@ -23,9 +32,11 @@ class Passes(Protocol):
     What is saved says how the pass under way was begun, not how far it has got: that is the
     position, which the engine counts.
 
-    Two more are looked for: ``rewind()``, which has generators and counters of the data as they
-    were before the pass under way; and ``moves_with_batches``, true where what is saved moves with
-    each batch, so that none may be fetched ahead.
+    More are looked for: ``rewind()``, which has generators and counters of the data as they were
+    before the pass under way; ``moves_with_batches``, true where what is saved moves with each
+    batch, so that none may be fetched ahead; and ``refit(position)``, which has the rest of a pass
+    that was loaded shared out anew, as another number of processes has begun it. It returns how
+    many batches a pass had and has, and the position to go on from; or ``None`` if it can't.
     """
 
     def begin(self) -> Iterator[Any]:
@@ -112,6 +123,10 @@ class Through:
         """Have the data as they were before the pass."""
         rewind(self._passes)
 
+    def refit(self, position: int | None) -> tuple[int, int, int | None] | None:
+        """Share out the rest of the pass anew."""
+        return refit(self._passes, position)
+
     def state_dict(self) -> dict[str, Any]:
         """The data's."""
         return self._passes.state_dict()
@@ -130,6 +145,12 @@ def rewind(passes: Passes) -> None:
     """Have what belongs to the data alone as it was before the pass under way was begun."""
     if callable(back := getattr(passes, "rewind", None)):
         back()
+
+
+def refit(passes: Passes, position: int | None) -> tuple[int, int, int | None] | None:
+    """Share out the rest of a pass anew, as :class:`Passes` says; ``None`` where it can't be."""
+    fit = getattr(passes, "refit", None)
+    return fit(position) if callable(fit) else None
 
 
 class _WalkedAgain:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from .beginning import check_data, is_done
 from .engine import Engine
 from .errors import DataError
-from .evaluating import evaluate
+from .evaluating import empty_share, evaluate
 from .events import Event, Events
 from .filters import Filter
 from .iter_loader import IterLoader
@@ -81,12 +81,19 @@ class Phase:
         except TypeError as error:
             error.add_note(f"given to {self}")
             raise
-        if length_of(loader) == 0:
+        if self.lacks(loader):
             raise DataError(f"the data of {self} have zero size; give at least one batch.")
+
+    def lacks(self, loader: Any) -> bool:
+        """Whether there is nothing in it to run over."""
+        return length_of(loader) == 0
 
 
 class _Turn(Phase):
-    """A phase that runs its own engine while the train engine waits."""
+    """A phase that runs its own engine while the train engine waits.
+
+    Among several processes one may have an empty share of the data, as in any evaluation.
+    """
 
     begins: ClassVar[Event]
     completes: ClassVar[Event]
@@ -105,6 +112,9 @@ class _Turn(Phase):
         if self.behind > 1:
             wanted |= _cut(self.behind, self.of)
         return self.completes(wanted)
+
+    def lacks(self, loader: Any) -> bool:
+        return empty_share(loader) is None and super().lacks(loader)
 
     def _run(self, engine: Engine, data: Any, epoch_length: int | None = None) -> None:
         evaluate(engine, self.engine, data, prefix=f"{self.name}_", epoch_length=epoch_length)
@@ -141,6 +151,8 @@ class _IterationTurn(_Endless, _Turn):
     begins, completes = Events.ITERATION_STARTED, Events.ITERATION_COMPLETED
 
     def __call__(self, engine: Engine) -> None:
+        if length_of(self.loader) == 0:
+            return self._run(engine, self.loader, 0)
         cycle = (engine.state.iteration - 1) // self.of
         self._run(engine, self._standing_at(cycle * self.n), self.n)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .errors import DataError
-from .passes import Passes, passes_over, rewind
+from .passes import Passes, passes_over, refit, rewind
 
 __all__ = ["END", "NOTHING", "Source", "length_of"]
 
@@ -28,6 +28,7 @@ class Source:
         passes: iterators made over data so far; the order of shuffled data follows it.
         position: batches taken in the current pass, the batch in hand included; of one-shot data,
             whose passes are one, since the first of them; ``None`` while no pass is under way.
+        moved: whether another number of processes has walked so far.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Source:
         "_walked",
         "in_hand",
         "iterator",
+        "moved",
         "passes",
         "position",
     )
@@ -54,6 +56,7 @@ class Source:
         self.in_hand: Any = NOTHING
         self.passes = passes
         self.position = position
+        self.moved = False
         self._of: Any = None  # the data that are walked over
         self._over: Passes | None = None  # and how
         self._begun = False  # whether that is so in this run, rather than in one before
@@ -127,6 +130,20 @@ class Source:
         """Say with which data a run goes on, before any of them is fetched."""
         if not self._left:
             self._one_shot = data if hasattr(data, "__next__") else None
+
+    def refit(self, data: Any) -> tuple[int, int]:
+        """Stand where the rest begins, shared out among as many processes as there are now.
+
+        Returns:
+            how many batches a pass had for each process, and has; zeros where it is not known.
+        """
+        self.moved = False
+        fitted = None if data is None else refit(self._passes(data), self.position)
+        if fitted is None:
+            _warn_of_another_share(data)
+            return 0, 0
+        before, now, self.position = fitted
+        return before, now
 
     def close(self) -> None:
         """Let go of the iterator, and so of its worker processes; the position stays."""
@@ -203,6 +220,17 @@ def length_of(data: Any) -> int | None:
 
 def _kind(passes: Passes) -> str:
     return type(passes).__name__.lstrip("_")
+
+
+def _warn_of_another_share(data: Any) -> None:
+    warnings.warn(
+        f"the run was saved by another number of processes, and a {type(data).__name__} can't be "
+        f"shared out anew amid a pass: each process goes on at the position where they were, so "
+        f"samples of this pass may be lost or come twice. Give ordered_loader(…) of a map-style "
+        f"data set.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _warn_of_another_kind(data: Any) -> None:

@@ -2,24 +2,29 @@
 
 The outermost engine in the main thread, and only it, listens to signals for the length of its
 run. A first signal sets a flag, which the engine serves between two iterations; a second one of
-any kind is raised at once.
+any kind is raised at once. Where several processes run as one, the flag is held until they have
+agreed on an iteration at which all of them stop.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .errors import Signalled
+from .state import Reason
 
 if TYPE_CHECKING:
     from .engine import Engine
 
 __all__ = ["SignalWatch", "current_engine", "running", "stop_of"]
+
+_ONE_AND_THE_SAME = 2.0  # seconds in which a launcher hands on what its processes got, too
 
 
 class _ThisThread(threading.local):
@@ -51,14 +56,29 @@ class SignalWatch:
     Attributes:
         engine: the outermost engine, which serves the signal.
         signum: the signal that was heard; ``None`` until one is.
+        due: the signal that the safe point at hand serves.
+        held: whether a signal waits, once it is heard, until somebody calls :meth:`serve`.
         notes: what went wrong in nested runs that gave way to it.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.signum: int | None = None
+        self.due: int | None = None
+        self.held = False
         self.notes: list[str] = []
+        self._heard_at = 0.0
         self._found: dict[int, Any] = {}
+
+    @property
+    def signums(self) -> frozenset[int]:
+        """The signals that it listens to."""
+        return frozenset(self._found)
+
+    @property
+    def cuts(self) -> bool:
+        """Whether a signal was heard that a nested run gives way to."""
+        return self.signum is not None and not self.held
 
     def listen(self, signums: Iterable[int]) -> None:
         """Take over signals.
@@ -74,6 +94,11 @@ class SignalWatch:
                 self._found[signum] = found
                 signal.signal(signum, self._hear)
 
+    def serve(self, signum: int) -> None:
+        """Have the safe point at hand stop the run, behind its handlers."""
+        self.signum = self.due = signum
+        self.engine.state.reason = Reason.SIGNALLED
+
     def error(self, signum: int) -> BaseException:
         """What is raised when the signal is served."""
         error = stop_of(signum)
@@ -88,11 +113,21 @@ class SignalWatch:
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:
+            if self._is_the_same(signum):
+                return
             raise stop_of(signum)
-        self.signum = signum
+        self.signum, self._heard_at = signum, time.monotonic()
         found = self._found.get(signum)
         if callable(found) and found is not signal.default_int_handler:
             found(signum, frame)
+
+    def _is_the_same(self, signum: int) -> bool:
+        """Whether it is no second signal: launchers hand on what the processes got themselves.
+
+        They send it as well to those that still save when the first has ended.
+        """
+        soon = time.monotonic() - self._heard_at < _ONE_AND_THE_SAME
+        return self.held and signum == self.signum and (soon or self.due is not None)
 
 
 def stop_of(signum: int) -> BaseException:

@@ -16,19 +16,27 @@ from typing import Any, Literal
 import torch
 
 from ..engine import random
-from ..engine.beginning import is_done, is_spent
+from ..engine.beginning import is_spent
+from ..engine.checkpoints.alone import Alone
 from ..engine.checkpoints.background import BackgroundSave, HostCopy
 from ..engine.checkpoints.contents import Contents
+from ..engine.checkpoints.differing import warn_of_differences
 from ..engine.checkpoints.finding import find
-from ..engine.checkpoints.manifest import Manifest, differences
+from ..engine.checkpoints.manifest import Manifest
 from ..engine.checkpoints.remote import store_at
+from ..engine.checkpoints.share import Share
+from ..engine.checkpoints.standing import ends, has_ended_an_epoch, is_safe, is_to_be_evaluated
 from ..engine.checkpoints.store import Store
+from ..engine.checkpoints.together import processes
 from ..engine.checkpoints.when import When
 from ..engine.engine import Engine
 from ..engine.errors import StateError, nearest
 from ..engine.events import Event, EventList, Events
-from ..engine.handler import Handler
+from ..engine.handler import Handler, key_of
 from ..engine.hyper_parameters import hyper_parameters
+from ..engine.placement.agreement import agreed, agreement_of
+from ..engine.placement.placement import Placement
+from ..engine.placement.ranks import world_size
 from ..engine.priority import Priority
 from ..engine.state import Next, Reason
 from ..engine.stream.scalars import scalars_of
@@ -37,6 +45,7 @@ from ..engine.whole import whole
 __all__ = ["Checkpoint"]
 
 _logger = logging.getLogger("footplate.checkpoint")
+_PATIENCE = 10.0  # seconds
 
 Which = Literal[True, "last", "best"] | str | Path
 """The one that was saved last, the best one, or the path or name of one."""
@@ -57,6 +66,8 @@ class Checkpoint(Handler):
         others: what else is saved, by name: an optimizer that no handler has, another engine, …;
             each has ``state_dict()`` and ``load_state_dict()``. Schedules and other class handlers
             are saved with the engine.
+        placement: how several processes train the model; one that has a state, as DeepSpeed's, is
+            saved, too.
         when: when a save is due: events, or a :class:`~footplate.engine.checkpoints.when.When`.
         last: how many of the latest checkpoints to keep.
         best: how many of the best to keep besides, by ``metric``. One that is among these is saved
@@ -107,6 +118,7 @@ class Checkpoint(Handler):
         others: Mapping[str, Any] | None = None,
         when: Event | EventList | When = Events.EPOCH_COMPLETED,
         *,
+        placement: Placement | None = None,
         last: int = 1,
         best: int = 0,
         metric: str | None = None,
@@ -120,7 +132,7 @@ class Checkpoint(Handler):
         if mode not in ("max", "min"):
             raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
         self.store = store_at(where) if isinstance(where, (str, Path)) else where
-        self.contents = Contents(model, others)
+        self.contents = Contents(model, others, placement)
         self.when = when if isinstance(when, When) else When(when)
         self.last, self.best = last, best
         self.metric, self.sign = metric, 1.0 if mode == "max" else -1.0
@@ -137,6 +149,7 @@ class Checkpoint(Handler):
         self._stood = -1  # the number of the checkpoint that this run goes on from
         self._written: set[Path] = set()
         self._host, self._writing = HostCopy(), BackgroundSave()
+        self._processes = Alone()
 
     @property
     def model(self) -> torch.nn.Module:
@@ -150,13 +163,18 @@ class Checkpoint(Handler):
         if self.when.events is not None:
             engine.add_event_handler(self.when.events, self._mark, priority=self.priority)
         engine.stop_on(*self.when.signals)
+        if self.when.minutes is not None and world_size() > 1:
+            agreement_of(engine)
 
     def opened(self, engine: Engine) -> None:
         """Refuse now what could not be saved later; begin to count the minutes."""
-        self.contents.check(engine)
-        self._score, self._failed = None, False
-        if callable(prepare := getattr(self.store, "prepare", None)):
-            prepare()
+        together = self._joined()
+        with together.as_one():
+            self.contents.check(engine)
+            self._score, self._failed = None, False
+            if not together.rank and callable(prepare := getattr(self.store, "prepare", None)):
+                prepare()
+            together.forget_errors(self.store, self.run)
         self._since = time.monotonic()
 
     def started(self, engine: Engine) -> None:
@@ -174,6 +192,8 @@ class Checkpoint(Handler):
     def _decide(self, engine: Engine) -> None:
         self._writing.check()
         self._score = self._measured(engine) if self._score is None else self._score
+        if self._score is not None:
+            self._score = self._processes.agreed(lambda: self._score)
         among_best = self._score is not None and self._is_among_best(self._score)
         if self._due or among_best or self._must_save(engine):
             self._save(engine)
@@ -182,16 +202,20 @@ class Checkpoint(Handler):
     def exception_raised(self, engine: Engine, exception: BaseException) -> None:
         """Leave a checkpoint for inspection."""
         self._spoiled = True
-        self._writing.wait()
+        self._writing.wait(self._patience)
         trained = engine.state.iteration > 0 and isinstance(exception, Exception)
-        if self.when.on_error and trained and not self._failed:
-            weights, state = self.contents.gather(engine)
+        if not (self.when.on_error and trained) or self._failed:
+            return
+        if self._processes.is_to_tell(self.store, self.run):
+            share = self._processes.share_of_error(self.contents, engine)
             error = f"{type(exception).__name__}: {exception}"
-            self._write(weights, state, replace(self._manifest(engine), exact=False, error=error))
+            manifest = replace(self._manifest(engine), exact=False, error=error)
+            self._write(Alone(), share, manifest, self._processes.name_of_error(manifest))
 
     def closed(self, engine: Engine) -> None:
         """Wait for what is being written."""
-        self._writing.wait()
+        failed = engine.state.reason == Reason.ERROR
+        self._writing.wait(self._patience if failed else None)
         self._writing.check()
 
     # ------------------------------------------------------------------ saving
@@ -228,16 +252,17 @@ class Checkpoint(Handler):
             RuntimeError: while averaged weights stand in the model; nothing is written then.
         """
         self._writing.wait()
-        weights, state = self.contents.gather(engine, without)
+        together = self._joined()
+        share = together.share(self.contents, engine, without)
         manifest = replace(
             self._manifest(engine),
             meta=dict(meta or {}),
             left_out=tuple(without),
             kept=name is not None,
         )
-        if without or not _is_safe(engine):
+        if without or not is_safe(engine):
             manifest = replace(manifest, exact=False)
-        path = self._write(weights, state, manifest, name)
+        path = self._write(together, share, manifest, name)
         if manifest.exact and name is None:
             self._note(manifest)
         return path
@@ -282,26 +307,22 @@ class Checkpoint(Handler):
                 there or broken.
         """
         self._writing.wait()
-        path = find(self.store if within is None else Path(within), which, digests=digests)
-        if path is None:
+        together = self._joined()
+        place = self.store if within is None else Path(within)
+        found = together.agreed(lambda: self._found(place, which, digests=digests))
+        if found is None:
             self.contents.check_names(engine, without)
             return None
-        manifest, state = self.store.manifest(path), self.store.load_state(path, digests=False)
-        self.contents.check_names(engine, without, state)
-        without = {*without, *manifest.left_out}
-        state.setdefault("metrics", manifest.metrics)
-        self.contents.check_others(state, without)
-        self.contents.check_handlers(engine, state, without)
-        self.store.load_weights(path, self.model)
-        self.contents.give_back(engine, state, without)
-        _logger.info(
-            "the run goes on from %s; its checkpoints go to %s", path, self.store.directory
-        )
-        self._tell(path, manifest)
+        path, manifest = found
+        with together.as_one():
+            together.load(self.contents, engine, self.store, path, without=without)
+        if not together.rank:
+            _logger.info(
+                "the run goes on from %s; its checkpoints go to %s", path, self.store.directory
+            )
+            warn_of_differences(path, manifest, together.world_size, level=2)
         self.run, self._stood, self._spoiled = manifest.run, manifest.number, not manifest.exact
-        own = (one for _, one in self.store if one.run == self.run and one.exact)
-        scores = [one.score for one in own if one.compared_by == self._compared_by]
-        self._best = sorted((score for score in scores if score is not None), reverse=True)
+        self._best = together.agreed(self._scores)
         return path
 
     def load_weights(self, which: Which = "best") -> Manifest:
@@ -315,13 +336,40 @@ class Checkpoint(Handler):
         """
         self._writing.wait()
         self._writing.check()
-        path = find(self.store, which, run=self.run, digests=True)
-        if path is None:
+        together = self._joined()
+        found = together.agreed(lambda: self._found(self.store, which, run=self.run, digests=True))
+        if found is None:
             raise StateError(f"this run has no {which} checkpoint in {self.store.directory}.")
-        self.store.load_weights(path, self.model)
-        return self.store.manifest(path)
+        path, manifest = found
+        with together.as_one(), self.contents.loading():
+            self.store.load_weights(path, self.model)
+        return manifest
 
     # ------------------------------------------------------------------ parts of these
+
+    def _joined(self) -> Alone:
+        """The processes of the run; a point that all of them reach."""
+        before, self._processes = self._processes, processes(self._processes)
+        if self._processes is not before:
+            self.run = self._processes.agreed(lambda: self.run)
+        return self._processes
+
+    @property
+    def _patience(self) -> float | None:
+        """Seconds to wait behind an error for a save in which others may be missing."""
+        return None if self._processes.world_size == 1 else _PATIENCE
+
+    def _found(
+        self, place: Store | Path, which: Which, **options: Any
+    ) -> tuple[Path, Manifest] | None:
+        path = find(place, which, **options)
+        return None if path is None else (path, self.store.manifest(path))
+
+    def _scores(self) -> list[float]:
+        """The scores of the run's checkpoints, the best first."""
+        own = (one for _, one in self.store if one.run == self.run and one.exact)
+        scores = [one.score for one in own if one.compared_by == self._compared_by]
+        return sorted((score for score in scores if score is not None), reverse=True)
 
     def _mark(self, engine: Engine) -> None:
         self._due = True
@@ -338,7 +386,7 @@ class Checkpoint(Handler):
             return
         if self.metric in metrics:  # which somebody set by hand
             self._score = self._as_score(metrics[self.metric])
-        elif metrics and _has_ended_an_epoch(engine) and not _is_evaluated(engine):
+        elif metrics and has_ended_an_epoch(engine) and not is_to_be_evaluated(engine):
             raise KeyError(
                 f"the best checkpoint goes by metric {self.metric!r}, but there are only "
                 f"{', '.join(map(repr, metrics))}.{nearest(self.metric, metrics)}"
@@ -360,21 +408,28 @@ class Checkpoint(Handler):
 
     def _must_save(self, engine: Engine) -> bool:
         when, state = self.when, engine.state
-        late = when.minutes is not None and time.monotonic() - self._since >= 60 * when.minutes
-        return state.reason == Reason.SIGNALLED or late or (when.at_end and _ends(engine))
+        late = when.minutes is not None and agreed(
+            engine, f"{key_of(self)} is late", self._is_late()
+        )
+        return state.reason == Reason.SIGNALLED or late or (when.at_end and ends(engine))
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._since >= 60 * (self.when.minutes or 0.0)
 
     def _save(self, engine: Engine) -> None:
+        together = self._processes
         if not self.background:
-            weights, state = self.contents.gather(engine)
+            share = together.share(self.contents, engine)
             manifest = self._manifest(engine)
-            self._write(weights, state, manifest)
+            self._write(together, share, manifest)
             self._note(manifest)
             return
         self._writing.wait()  # it may read the copy
         self._writing.check()
-        weights, state = self._host.of(self.contents.gather(engine))
+        share = together.share(self.contents, engine).copied(self._host)
         manifest = self._manifest(engine)
-        self._writing.start(partial(self._write, weights, state, manifest))
+        write = partial(self._write, together, share, manifest)
+        self._writing.start(write, daemon=together.world_size > 1)  # one that hangs, hangs for all
         self._note(manifest)
 
     def _note(self, manifest: Manifest) -> None:
@@ -398,19 +453,17 @@ class Checkpoint(Handler):
         )
 
     def _write(
-        self,
-        weights: Mapping[str, torch.Tensor],
-        state: Mapping[str, Any],
-        manifest: Manifest,
-        name: str | None = None,
+        self, together: Alone, share: Share, manifest: Manifest, name: str | None = None
     ) -> Path:
         """Write a checkpoint, and then take away those that it makes needless."""
         try:
-            path = self.store.save(weights, state, manifest, name=name)
+            path = together.save(self.store, share, manifest, name)
         except BaseException:
             self._failed = True
             raise
         self._written.add(path)
+        if self._processes.rank:
+            return path
         try:
             self.store.prune(self.run, last=self.last, best=self.best, spare=self._others())
         except OSError as error:  # the next save tries again
@@ -428,40 +481,3 @@ class Checkpoint(Handler):
     @property
     def _compared_by(self) -> str | None:
         return None if self.metric is None else f"{'max' if self.sign > 0 else 'min'} {self.metric}"
-
-    @staticmethod
-    def _tell(path: Path, manifest: Manifest) -> None:
-        """Warn of what makes the promise of equal bits void."""
-        if not manifest.exact:
-            why = manifest.error or f"it was saved without {', '.join(manifest.left_out)}"
-            warnings.warn(f"{path} is not exact: {why}.", RuntimeWarning, stacklevel=3)
-        if different := differences(manifest):
-            warnings.warn(
-                f"the run goes on from {path}, but may not come to the same bits: "
-                f"{'; '.join(different)}.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-
-
-def _is_safe(engine: Engine) -> bool:
-    """Whether nothing is under way."""
-    return engine.watch is None or engine.last_event_name == "SAFE_POINT"
-
-
-def _is_evaluated(engine: Engine) -> bool:
-    """Whether an evaluation is still to come."""
-    evaluators = [getattr(one, "evaluator", None) for one in engine.handlers.values()]
-    return any(one is not None and not one.state.iteration for one in evaluators)
-
-
-def _has_ended_an_epoch(engine: Engine) -> bool:
-    """Whether what is measured once an epoch could be there."""
-    return engine.state.epoch > 1 or engine.delivering in ("EPOCH_COMPLETED", "COMPLETED")
-
-
-def _ends(engine: Engine) -> bool:
-    """Whether this safe point is the last one of the run."""
-    following, state = engine.progress.next, engine.state
-    over = following is Next.EPOCH_STARTED and is_done(state)
-    return over or is_spent(state) or following is Next.TERMINATE

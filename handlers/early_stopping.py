@@ -62,6 +62,7 @@ class EarlyStopping(Handler):
 
     priority = Priority.BELOW_NORMAL
     for_one_engine = True
+    replicated = True
 
     def __init__(
         self,

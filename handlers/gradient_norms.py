@@ -13,6 +13,7 @@ from ..engine.priority import Priority
 from ..engine.step.announcer import register
 from ..engine.step.clipping import norm_of
 from ..engine.step.events import StepEvents
+from ..engine.step.hidden import refuse_hidden_gradients
 from ..engine.step.optimization import Optimization
 from ..engine.stream.scalars import VALUE_LOGGED
 
@@ -71,6 +72,10 @@ class GradientNorms(Handler):
         register(engine)
         engine.register_events(VALUE_LOGGED, behind=Events.ITERATION_COMPLETED)
         engine.add_event_handler(self.event, self._note, priority=self.priority)
+
+    def opened(self, engine: Engine) -> None:
+        """Refuse a run whose gradients can't be seen."""
+        refuse_hidden_gradients(engine, "GradientNorms")
 
     def _note(self, engine: Engine, optimization: Optimization) -> None:
         alone = optimization.alone

@@ -11,6 +11,8 @@ from typing import Any
 from ..engine.engine import Engine
 from ..engine.handler import Handler
 from ..engine.minimum import Minimum, optimizer_steps
+from ..engine.placement.agreement import agreed, agreement_of, anywhere
+from ..engine.placement.ranks import world_size
 from ..engine.priority import Priority
 from ..engine.state import Next, Stopwatch
 from ..engine.whole import whole
@@ -27,6 +29,7 @@ class MaxTime(Handler):
     counts is all that happens within ``run()``, evaluation included. Pauses don't count, and a
     run that goes on, in another process too, has only what is left; with nothing left it ends
     before its next iteration. Give ``max_epochs=math.inf`` to a run that time alone should end.
+    Several processes end behind the same iteration, within about a second of the first one's time.
 
     Args:
         limit: ``"DD:HH:MM:SS"``, a ``timedelta``, its keywords as a dict, or seconds.
@@ -48,6 +51,7 @@ class MaxTime(Handler):
 
     priority = Priority.LOW
     for_one_engine = True
+    replicated = True  # the clock of the first process goes for all when a run goes on
 
     def __init__(
         self,
@@ -65,20 +69,26 @@ class MaxTime(Handler):
         return max(self.limit - self._spent.seconds, 0.0)
 
     def on_register(self, engine: Engine) -> None:
-        """Make sure that the minimum can be told."""
+        """Make sure that the minimum can be told, and that several processes can agree."""
         self.minimum.check(engine)
+        if world_size() > 1:
+            agreement_of(engine)
 
     def opened(self, engine: Engine) -> None:
         """Start the clock, at zero if the run starts anew."""
         if engine.progress.next is Next.STARTED and engine.state.iteration == 0:
             self._spent = Stopwatch()
         self._spent.start()
-        self.safe_point(engine)
+        if anywhere(self._is_up(engine)):
+            engine.terminate()
 
     def safe_point(self, engine: Engine) -> None:
         """End the run if its time is up."""
-        if not self.left and self.minimum.reached(engine):
+        if agreed(engine, "max_time", self._is_up(engine)):
             engine.terminate()
+
+    def _is_up(self, engine: Engine) -> bool:
+        return not self.left and self.minimum.reached(engine)
 
     def closed(self, engine: Engine) -> None:
         """Stop the clock."""

@@ -85,6 +85,7 @@ class LRSchedule(Handler):
 
     priority = Priority.LOW
     for_one_engine = True
+    replicated = True
 
     def __init__(
         self,

@@ -11,14 +11,19 @@ from ignite.metrics.metric import MetricUsage
 
 from ..engine.channel import Subscription
 from ..engine.data.dataset import meta_of
+from ..engine.data.device import move
 from ..engine.engine import Engine
 from ..engine.errors import StateError, nearest
 from ..engine.evaluating import check_names
 from ..engine.events import Events, as_events
 from ..engine.handler import Handler
+from ..engine.placement.company import company_of
+from ..engine.placement.ranks import world_size
 from ..engine.priority import Priority
 from ..engine.signature import Call, compile_call
-from ..engine.step.measuring import Measure, at_hand, measure_of, usage_of
+from ..engine.step.measure import Measure
+from ..engine.step.measuring import at_hand, measure_of
+from ..engine.step.metric_usage import usage_of
 from ..engine.stream.scalars import METRICS_COMPUTED
 
 __all__ = ["Metrics"]
@@ -103,6 +108,7 @@ class Metrics(Handler):
         self.metrics = {name: one.metric for name, one in self._driven.items()}
         self.measures: dict[str, Measure] = {}
         self.subscriptions: list[Subscription] = []
+        self._in_iterations: list[Callable[[Engine], None]] = []
         self._fresh: dict[str, Any] = {}  # computed on the event at hand
 
     def on_register(self, engine: Engine) -> None:
@@ -113,6 +119,8 @@ class Metrics(Handler):
             place = _Place(engine, self, measure)
             measure.attach(place, self._usages.get(name))  # type: ignore[arg-type]
             computed_on.update(dict.fromkeys(place.computed_on))
+        if self._in_iterations and world_size() > 1:
+            company_of(engine).invite(self._keep_company)
         for event in computed_on:
             on = "iteration" if event == Events.ITERATION_COMPLETED else "epoch"
             engine.add_event_handler(event, self._announce, on, priority=self.priority)
@@ -121,13 +129,22 @@ class Metrics(Handler):
         """Take the metrics' own handlers away, too."""
         while self.subscriptions:
             self.subscriptions.pop().remove()
+        self._in_iterations = []
+        if world_size() > 1:
+            company_of(engine).dismiss(self._keep_company)
 
     def opened(self, engine: Engine) -> None:
         """Tell the metrics what the data set says of itself."""
-        meta = engine.state.dataset_meta = meta_of(engine.state.dataloader)
+        self.tell(engine, meta_of(engine.state.dataloader))
+        for measure in self._driven.values():  # in the midst of an epoch, loaded or not
+            measure.has_seen = measure.has_seen or engine.progress.epoch_iteration > 0
+        self._fresh = {}
+
+    def tell(self, engine: Engine, meta: Mapping[str, Any] | None) -> None:
+        """Let the engine's state and the metrics know what the data set says of itself."""
+        engine.state.dataset_meta = meta
         for measure in self._driven.values():
             measure.tell(meta)
-        self._fresh = {}
 
     def state_dict(self) -> dict[str, Any]:
         """What the metrics have accumulated so far."""
@@ -153,6 +170,12 @@ class Metrics(Handler):
                 )
         engine.state.metrics.update(values)
         self._fresh.update(values)
+
+    def _keep_company(self, engine: Engine) -> None:
+        """Take part in what others compute of a batch, where this process has none."""
+        for call in self._in_iterations:
+            call(engine)
+        self._announce(engine, "iteration")
 
     def _announce(self, engine: Engine, on: str) -> None:
         fresh, self._fresh = self._fresh, {}
@@ -185,36 +208,101 @@ class _Place:
     ) -> None:
         """Add a handler to the engine."""
         engine: Any = self._engine()
-        computes = getattr(handler, "__name__", "") == "completed"
+        does = getattr(handler, "__name__", "")
         for one in as_events(event):
 
-            def prepare(payload: tuple[str, ...] | None, name: str = one.name) -> Call:
+            def prepare(
+                payload: tuple[str, ...] | None, name: str = one.name, lacking: bool = False
+            ) -> Call:
                 call = compile_call(handler, name, payload, args, kwargs)
-                return self._catching(call, name) if computes else call
+                if does == "completed":
+                    return self._catching(call, name)
+                if does in ("iteration_completed", "update"):
+                    return self._taking_in(call, handler, name, lacking)
+                return self._resetting(call) if does in ("started", "reset") else call
 
             priority = self._metrics.priority
             added = engine.bus.signal(one).subscribe(
                 handler, prepare, sender=engine, event=one, priority=priority
             )
             self._metrics.subscriptions.append(added)
-            if computes:
+            if does == "completed":
                 self.computed_on.append(one.name)
+            self._keeps_company(one, prepare, handler)
+
+    def _keeps_company(self, event: Any, prepare: Callable[..., Call], handler: Any) -> None:
+        """Note what of an iteration's handlers a process without a batch has to call."""
+        computes = getattr(handler, "__name__", "") == "completed"
+        shares = computes or self._measure.shares_update(handler)
+        in_it = event == Events.ITERATION_STARTED or (
+            event == Events.ITERATION_COMPLETED and shares
+        )
+        if in_it and event.filter is None:
+            self._metrics._in_iterations.append(prepare((), lacking=True))
 
     def _catching(self, call: Call, event: str) -> Call:
         """Have what a call puts into the metrics of the state go to the handler."""
         waits = event != Events.ITERATION_COMPLETED
+        measure = self._measure
 
-        def caught(engine: Any, *given: Any) -> None:
+        def computed(engine: Any, *given: Any) -> dict[str, Any]:
             state, metrics = engine.state, engine.state.metrics
             state.metrics = {}
             try:
                 call(engine, *given)
-                values = state.metrics
+                values: dict[str, Any] = state.metrics
             finally:
                 state.metrics = metrics
-            self._metrics._take(engine, self._measure, at_hand(values) if waits else values)
+            return at_hand(values) if waits else values
+
+        def caught(engine: Any, *given: Any) -> None:
+            what = f"{measure.name!r} on {event}"
+            if measure.shares_result():
+                values = measure.shared(lambda: computed(engine, *given), what=what)
+            else:
+                values = computed(engine, *given)
+            self._metrics._take(engine, measure, values)
 
         return caught
+
+    def _resetting(self, call: Call) -> Call:
+        """Note that the metric has seen nothing."""
+
+        def reset(engine: Any, *given: Any) -> None:
+            call(engine, *given)
+            self._measure.has_seen = False
+
+        return reset
+
+    def _taking_in(self, call: Call, update: Any, event: str, lacking: bool) -> Call:
+        """Note that the metric has seen a batch, or what others have seen of one."""
+        measure = self._measure
+        if not measure.shares_update(update):
+
+            def taken(engine: Any, *given: Any) -> None:
+                call(engine, *given)
+                measure.has_seen = True
+
+            return taken
+        average = update.__self__
+
+        def averaged(engine: Any, *given: Any) -> Any:
+            call(engine, *given)
+            return average._value
+
+        def shared(engine: Any, *given: Any) -> None:
+            here = event == Events.ITERATION_COMPLETED or engine.progress.epoch_iteration > 0
+            has = here and not lacking
+            value = measure.shared(
+                lambda: averaged(engine, *given),
+                what=f"the average {measure.name!r} on {event}",
+                takes_part=has,
+            )
+            if not has:  # it goes on from where the others stand
+                average._value = move(value, average._device)
+            measure.has_seen = True
+
+        return shared
 
 
 def _by_name(option: str, given: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ..engine.checkpoints.store import CheckpointStore
 from ..engine.engine import Engine
 from ..engine.events import Events
 from ..engine.handler import Handler
+from ..engine.placement.ranks import world_size
 from ..engine.priority import Priority
 from ..engine.stream.scalars import SCALARS_LOGGED
 
@@ -20,18 +21,28 @@ class NonFiniteError(ArithmeticError):
 
     Args:
         name: the loss's name.
-        iteration: where it was seen first.
+        iteration: where it was seen first; on another process, at the latest.
         value: what it was.
         checkpoint: the last checkpoint whose weights gave finite losses; ``None`` for none.
+        elsewhere: whether it was so on another process, and not on this one.
     """
 
-    def __init__(self, name: str, iteration: int, value: float, checkpoint: Path | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        iteration: int,
+        value: float,
+        checkpoint: Path | None,
+        *,
+        elsewhere: bool = False,
+    ) -> None:
         self.name, self.iteration, self.value = name, iteration, value
         self.checkpoint = checkpoint
         back = f"the last good checkpoint is {checkpoint}" if checkpoint else "no good checkpoint"
+        where = "on another process by" if elsewhere else "in"
         super().__init__(
-            f"{name!r} was {value} in iteration {iteration}; {back}. Look for a learning rate that "
-            f"is too high, gradients without clipping, or bad data; DetectAnomaly finds the "
+            f"{name!r} was {value} {where} iteration {iteration}; {back}. Look for a learning rate "
+            f"that is too high, gradients without clipping, or bad data; DetectAnomaly finds the "
             f"operation."
         )
 
@@ -40,7 +51,8 @@ class StopOnNonFinite(Handler):
     """Ends the run with an error when a loss is NaN or infinite.
 
     It looks at what :class:`~footplate.handlers.scalars.Scalars` reads at its log points, so it
-    costs no operation and no wait in between; the error still names the first iteration.
+    costs no operation and no wait in between; the error still names the first iteration. Several
+    processes end at the same log point, whose means are of all of them.
 
     Args:
         checkpoints: the directory of checkpoints, to say which is the last good one.
@@ -74,17 +86,41 @@ class StopOnNonFinite(Handler):
         engine.register_events(SCALARS_LOGGED, behind=Events.ITERATION_COMPLETED)
         engine.add_event_handler(SCALARS_LOGGED, self._look, priority=self.priority)
 
-    def _look(self, engine: Engine, values: dict[str, list[tuple[int, float]]]) -> None:
-        bad = [
-            (iteration, name, number)
+    def _look(
+        self,
+        engine: Engine,
+        step: int,
+        scalars: dict[str, float],
+        values: dict[str, list[tuple[int, float]]],
+    ) -> None:
+        looked_at = {
+            name: pairs
             for name, pairs in values.items()
             if self.names is None or name in self.names
+        }
+        bad = [
+            (iteration, name, number)
+            for name, pairs in looked_at.items()
             for iteration, number in pairs
             if not math.isfinite(number)
         ]
         if bad:
             iteration, name, number = min(bad, key=lambda one: one[0])
             raise NonFiniteError(name, iteration, number, self._last_good(iteration))
+        if world_size() > 1:
+            self._look_elsewhere(step, scalars, looked_at)
+
+    def _look_elsewhere(
+        self,
+        step: int,
+        scalars: dict[str, float],
+        looked_at: dict[str, list[tuple[int, float]]],
+    ) -> None:
+        """Look at the means, which a number of another process has spoiled, if there is one."""
+        for name, pairs in looked_at.items():
+            if not math.isfinite(mean := scalars.get(name, 0.0)):
+                good = self._last_good(min((one for one, _ in pairs), default=step))
+                raise NonFiniteError(name, step, mean, good, elsewhere=True)
 
     def _last_good(self, iteration: int) -> Path | None:
         """The last checkpoint whose weights were used in an iteration before this one."""

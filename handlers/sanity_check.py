@@ -12,6 +12,7 @@ from torch import nn
 from ..engine.amount import Amount, Given
 from ..engine.engine import Engine
 from ..engine.errors import StateError
+from ..engine.evaluating import empty_share
 from ..engine.handler import Handler
 from ..engine.limited import limited
 from ..engine.priority import Priority
@@ -92,7 +93,7 @@ class SanityCheck(Handler):
                 _mode_kept(self.model),
             ):
                 stack.enter_context(kept)
-            self.evaluator.run(self.batches)
+            self.evaluator.run(self.batches, epoch_length=empty_share(self.batches))
 
 
 @contextmanager

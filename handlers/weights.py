@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..engine.engine import Engine
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
 from ..engine.step.announcer import register
 from ..engine.step.events import StepEvents
+from ..engine.step.hidden import refuse_hidden_gradients, refuse_hidden_weights
 from ..engine.step.optimization import Optimization
 from ..engine.stream.media import show
 from ..engine.stream.scalars import MEDIA_LOGGED
@@ -74,9 +75,15 @@ class WeightHistograms(Handler):
         ready = StepEvents.GRADIENTS_READY
         engine.add_event_handler(ready, self._show_both, priority=self.priority)
 
+    def opened(self, engine: Engine) -> None:
+        """Refuse a run in which there is nothing to see."""
+        refuse_hidden_weights(self.model, "WeightHistograms")
+        if self.gradients:
+            refuse_hidden_gradients(engine, "WeightHistograms(gradients=True)")
+
     def _show_weights(self, engine: Engine) -> None:
         for name, one in self.model.named_parameters():
-            show(engine, "histogram", f"weights/{name}", one.detach())
+            _show(engine, f"weights/{name}", one)
 
     def _mark(self) -> None:
         self._due = {id(one) for one in self.model.parameters()}
@@ -89,6 +96,12 @@ class WeightHistograms(Handler):
         self._due -= ready
         for name, one in self.model.named_parameters():
             if id(one) in ready:
-                show(engine, "histogram", f"weights/{name}", one.detach())
+                _show(engine, f"weights/{name}", one)
                 if one.grad is not None:
-                    show(engine, "histogram", f"gradients/{name}", one.grad.detach())
+                    _show(engine, f"gradients/{name}", one.grad)
+
+
+def _show(engine: Engine, name: str, tensor: Tensor) -> None:
+    """Show a tensor; of one in shards all of it, which every process takes part in."""
+    gather = getattr(tensor, "full_tensor", None)
+    show(engine, "histogram", name, (tensor if gather is None else gather()).detach())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from footplate.recipes.commands.doctor import doctor
+from footplate.recipes.commands.merge import merge
 from footplate.recipes.commands.plan import plan
 from footplate.recipes.commands.recipes import copy, list_recipes
 from footplate.recipes.commands.report import report
@@ -23,6 +24,7 @@ main.command("test")(run_test)
 main.command()(predict)
 main.command()(plan)
 main.command()(report)
+main.command()(merge)
 main.command("recipes")(list_recipes)
 main.command()(copy)
 main.command()(doctor)

@@ -13,6 +13,8 @@ from ..engine.bus import Bus
 from ..engine.checkpoints.store import CheckpointStore
 from ..engine.emitter import Emitter
 from ..engine.evaluating import measured
+from ..engine.placement.disagreement import agree_or_raise
+from ..engine.placement.ranks import is_first, rank
 from ..engine.priority import Priority
 from .composition.bundles import DEFAULT_HOOKS, LOG, LoggerHook
 from .composition.facts import Facts
@@ -20,10 +22,11 @@ from .composition.folders import checkpoint_in, timestamp, work_dir_of
 from .composition.hooking import Hooks, merged
 from .composition.keeping import kept
 from .composition.loaders import by_name
-from .composition.log_file import log_file
+from .composition.log_file import log_file, named_by_rank
 from .composition.loops import Around, EvaluationLoop, loop_as_engine, predicted
 from .composition.saving import Saving
 from .composition.settings import Settings, own_arguments, problems_in, runner_problems
+from .composition.shared_facts import facts_of
 from .config.layers import load
 from .config.objects import Objects
 from .config.problems import ConfigError
@@ -65,7 +68,8 @@ class Runner(Facts, Saving):
         load_from: weights to begin with, from a path, a URL or a name.
         resume: go on from the newest checkpoint of the experiment, ``"best"``, or a path; with
             ``load_from`` from that.
-        launcher: ``"none"``.
+        launcher: what has launched this process and others: ``"pytorch"`` for torchrun, ``"slurm"``
+            for srun, ``"mpi"`` for mpirun; ``"auto"`` finds out, and is for one process, too.
         env_cfg: device and process.
         log_processor: statistics of what is logged.
         log_level: the least level that ``run.log`` has of Python's logging.
@@ -141,25 +145,27 @@ class Runner(Facts, Saving):
         self.given: Mapping[str, Any] = given
         self.settings = Settings.of(given, self.objects)
         self.plain_config = kept(given, type(self))
+        self.log_level, self._launcher = log_level, launcher
+        self.device = self.setup_env()
         self.timestamp = timestamp()
         self.work_dir = Path(work_dir)
         self.experiment_name = experiment_name or self.timestamp
         self.experiment = self.work_dir / experiment_name if experiment_name else self.work_dir
-        self.log_level, self._launcher = log_level, launcher
         self.bus, self.engines, self._received = Bus(), [], {}
         self._emitter = Emitter(bus=self.bus, name="runner")
         self._loaded: Path | None = None  # the checkpoint or file whose weights the model has
+        self._initialized = False  # whether the model's own weights were drawn when it was placed
         self._resumed = False  # whether training goes on, or had its weights loaded by hand
         self._depth = 0  # calls within calls
         self.around = Around()
         self._told: BaseException | None = None  # the last error that an engine has fired
-        self.device = self.setup_env()
         self.seed = self.set_randomness()
         self.note_seed()
         self.placement = self.build_placement(model_wrapper_cfg)
         self.model = self.wrap_model(self.build_model(model))
         self._hooks = Hooks(self, self._emitter, self.objects)
         self.register_hooks(default_hooks, custom_hooks)
+        self.settle()
 
     @classmethod
     def from_cfg(cls, cfg: Any, *, overrides: Iterable[str] = (), **changes: Any) -> Runner:
@@ -214,6 +220,7 @@ class Runner(Facts, Saving):
         found = checkpoint_in(Path(path), which)
         config = CheckpointStore(found.parent).manifest(found).config
         place = {"work_dir": str(work_dir_of(found, config)), "resume": str(found)}
+        place["launcher"] = "auto"  # as it may be launched otherwise now
         config = {**config, **place, "load_from": None}
         return cls.from_cfg(config, overrides=overrides, **changes, objects=objects)
 
@@ -227,12 +234,13 @@ class Runner(Facts, Saving):
         """
         with self._call("train"):
             loop = self.train_loop
+            agree_or_raise(facts_of(self))
             trainer = self.trainer if self.needs_trainer(loop) else None
             if trainer is not None:
                 self.check_measured("val", "train")
                 self.renew_validation()
             self.call_hook("before_run")
-            self.init_weights()
+            self.init_weights(self.model)
             self.load_or_resume(trainer)
             loop.run()
         return self.model
@@ -355,6 +363,8 @@ class Runner(Facts, Saving):
         """Have what the library says written to the run's log, if there is a logger."""
         if self._depth > 1 or not any(isinstance(one, LoggerHook) for one in self.hooks):
             return nullcontext()
+        if not is_first():
+            return named_by_rank(rank())
         return log_file(self.folder / LOG, self.log_level)
 
     def _end_call(self, stage: str, failure: BaseException | None) -> None:

@@ -148,25 +148,35 @@ class BackgroundSave:
         self._thread: Thread | None = None
         self._error: BaseException | None = None
 
-    def start(self, function: Callable[[], object]) -> None:
+    def start(self, function: Callable[[], object], *, daemon: bool = False) -> None:
         """Begin to save; the save before is waited for.
+
+        Args:
+            function: saves.
+            daemon: whether the interpreter may end without it.
 
         Raises:
             BaseException: what the save before failed by; this one has not begun then.
         """
         self.wait()
         self.check()
-        self._thread = Thread(target=self._run, args=(function,), name="footplate-save")
+        self._thread = Thread(
+            target=self._run, args=(function,), name="footplate-save", daemon=daemon
+        )
         try:
             self._thread.start()
         except RuntimeError:  # no thread starts at the interpreter's end
             self._thread = None
             function()
 
-    def wait(self) -> None:
-        """Wait until the save that was begun is done or has failed."""
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until the save that was begun is done or has failed.
+
+        Args:
+            seconds: how long at most; one that takes longer is left to itself then.
+        """
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(seconds)
             self._thread = None
 
     def check(self) -> None:

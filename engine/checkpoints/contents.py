@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,13 +13,15 @@ from torch.nn.parameter import is_lazy
 from .. import random
 from ..engine import Engine
 from ..errors import StateError, nearest
+from ..placement.placement import Placement
 from ..serialization import is_plain, stateful
 from .plain import check_plain
+from .shards import is_sharded, take_out
 from .tensor_file import check_weights, weights_of
 
 __all__ = ["Contents", "HandlersDiffer"]
 
-_ENGINE, _RANDOM = "engine", "random"
+_ENGINE, _RANDOM, _PLACEMENT = "engine", "random", "placement"
 
 
 class Contents:
@@ -27,19 +30,28 @@ class Contents:
     Args:
         model: whose weights are saved.
         others: what else is saved, by name; each has ``state_dict()`` and ``load_state_dict()``.
+        placement: how several processes have the model; one with a state is saved, too.
 
     Raises:
         TypeError: for one that has not.
     """
 
-    def __init__(self, model: torch.nn.Module, others: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        others: Mapping[str, Any] | None = None,
+        placement: Placement | None = None,
+    ) -> None:
         for key, other in (others or {}).items():
             if not hasattr(other, "state_dict") or not hasattr(other, "load_state_dict"):
                 raise TypeError(f"{key!r} is a {type(other).__name__}, which has no state_dict().")
-            if key in (_ENGINE, _RANDOM):
+            if key in (_ENGINE, _RANDOM, _PLACEMENT):
                 raise ValueError(f"{key!r} is saved in any case; give the other another name.")
         self.model = model
         self.others = dict(others or {})
+        self.placement = placement
+        if hasattr(placement, "state_dict"):
+            self.others[_PLACEMENT] = placement
 
     def names(self, engine: Engine) -> list[str]:
         """What may be left out: ``engine``, ``random``, the others, and handlers by their keys."""
@@ -52,18 +64,30 @@ class Contents:
             TypeError: naming the handler, the place in its state, and the type.
         """
         if not any(map(is_lazy, self.model.parameters())):  # else they are not there yet
-            check_weights(weights_of(self.model))
+            weights = weights_of(self.model)
+            check_weights({name: one for name, one in weights.items() if not is_sharded(one)})
         for key, handler in stateful(engine).items():
-            check_plain(handler.state_dict(), f"the state of handler {key!r}: state")
+            state, _ = take_out(handler.state_dict(), key)
+            check_plain(state, f"the state of handler {key!r}: state")
         for key, other in self.others.items():
-            check_plain(other.state_dict(), f"the state of {key!r}: state")
+            state, _ = take_out(other.state_dict(), key)
+            check_plain(state, f"the state of {key!r}: state")
         for key in engine.state_dict_user_keys:
             check_plain(getattr(engine.state, key), f"engine.state.{key}")
 
+    def loading(self) -> AbstractContextManager[Any]:
+        """The context in which weights are loaded into the model."""
+        return nullcontext() if self.placement is None else self.placement.loading(self.model)
+
     def gather(
-        self, engine: Engine, without: Collection[str] = ()
+        self, engine: Engine, without: Collection[str] = (), *, alone: bool = False
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Take everything together: the weights by name, and the state of all else.
+
+        Args:
+            engine: the engine.
+            without: what to leave out.
+            alone: whether other processes take no part, so that it is what this one has.
 
         Raises:
             ValueError: for a name in ``without`` that there is not.
@@ -71,6 +95,8 @@ class Contents:
         """
         self.check_names(engine, without)
         weights = weights_of(self.model)
+        if self.placement is not None and not alone:
+            weights = self.placement.collected(self.model, weights)
         state: dict[str, Any] = {
             _ENGINE: engine.state_dict(),
             "others": {key: other.state_dict() for key, other in self.others.items()},

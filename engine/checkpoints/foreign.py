@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import StateError
+from .reading import INDEX, weights_in
 from .state_file import nothing_else_allowed
 from .tensor_file import read_tensors
 
@@ -147,6 +148,9 @@ def read_weights_file(
         {'weight': (1, 2), 'bias': (1,)}
     """
     device, path = torch.device(map_location), Path(path)
+    if path.is_dir() and (path / INDEX).is_file():
+        tensors = weights_in(path, [one.name for one in path.iterdir()])
+        return {name: tensor.to(device) for name, tensor in tensors.items()}
     if path.is_dir():
         path = _in_folder(path)
     if path.name.endswith(_INDEX):

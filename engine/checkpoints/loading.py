@@ -14,10 +14,11 @@ from ..errors import StateError, nearest
 from ..hyper_parameters import rebuilt
 from .finding import find
 from .manifest import Manifest
+from .reading import state_in, weights_in
 from .store import CheckpointStore
-from .tensor_file import WeightsReport, load_tensors, read_tensors
+from .tensor_file import WeightsReport, load_tensors
 
-__all__ = ["LoadedCheckpoint", "load_checkpoint"]
+__all__ = ["LoadedCheckpoint", "found_at", "load_checkpoint"]
 
 Made = TypeVar("Made")
 
@@ -122,6 +123,21 @@ def load_checkpoint(path: str | Path, *, digests: bool = True) -> LoadedCheckpoi
         >>> bool(checkpoint.into(again)), torch.equal(again.weight, model.weight)
         (False, True)
     """
+    found, manifest = found_at(path, digests=digests)
+    return LoadedCheckpoint(
+        path=found,
+        manifest=manifest,
+        weights=weights_in(found, manifest.files),
+        state=state_in(found, manifest.files),
+    )
+
+
+def found_at(path: str | Path, *, digests: bool) -> tuple[Path, Manifest]:
+    """The checkpoint at a path on a disk, or the last below it, as :func:`load_checkpoint` says.
+
+    Raises:
+        StateError: if there is none, or a file is not as it was written.
+    """
     if "://" in str(path):
         raise StateError(
             f"{str(path)!r} is not on a disk; copy the directory to one before, for instance by "
@@ -131,10 +147,4 @@ def load_checkpoint(path: str | Path, *, digests: bool = True) -> LoadedCheckpoi
     found = find(place.parent, place, digests=digests)
     if found is None:  # which a path is never
         raise StateError(f"there is no checkpoint {place}.")
-    store = CheckpointStore(found.parent)
-    return LoadedCheckpoint(
-        path=found,
-        manifest=store.manifest(found),
-        weights=read_tensors(found / "model.safetensors"),
-        state=store.load_state(found, digests=False),
-    )
+    return found, CheckpointStore(found.parent).manifest(found)

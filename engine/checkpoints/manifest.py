@@ -70,6 +70,7 @@ class Manifest:
         score: the value that checkpoints are compared by, more being better; ``None`` for none.
         compared_by: what that is: ``"max"`` or ``"min"`` and the metric.
         kept: whether somebody saved it under a name, so that it is never taken away.
+        world_size: how many processes the run had.
         seed: the run's.
         config: its hyper-parameters. Of this and ``meta`` tuples are read back as lists.
         meta: what the user adds.
@@ -99,6 +100,7 @@ class Manifest:
     score: float | None = None
     compared_by: str | None = None
     kept: bool = False
+    world_size: int = 1
     seed: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
@@ -235,6 +237,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "number": (_is_whole, "a whole number from 0 on"),
     "exact": (lambda value: isinstance(value, bool), "a bool"),
     "kept": (lambda value: isinstance(value, bool), "a bool"),
+    "world_size": (lambda value: _is_whole(value) and value > 0, "a whole number from 1 on"),
     "compared_by": (lambda value: value is None or isinstance(value, str), "a string or None"),
     "left_out": (
         lambda value: isinstance(value, tuple) and all(map(_is_text, value)),

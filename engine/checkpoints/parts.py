@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-__all__ = ["part", "remove", "sweep"]
+__all__ = ["claim", "disclaim", "part", "remove", "sweep"]
 
 _LONGEST = 64  # characters of a run's identity
 _in_use: set[Path] = set()  # by this process: a save may go on in another thread
@@ -52,6 +52,20 @@ def sweep(directory: Path, run: str) -> None:
         found = ours.fullmatch(path.name)
         if found and not _is_written(path, int(found[1])):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def claim(directory: Path, run: str) -> bool:
+    """Whether this process is the first of a run's to come here, since :func:`disclaim`."""
+    try:
+        os.close(os.open(directory / f".{_told(run)}.failed", os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        return False
+    return True
+
+
+def disclaim(directory: Path, run: str) -> None:
+    """Let the next one that comes be the first."""
+    (directory / f".{_told(run)}.failed").unlink(missing_ok=True)
 
 
 def remove(directory: Path) -> None:

@@ -94,6 +94,8 @@ def mapped(tree: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 def identity(tensor: Tensor) -> tuple[object, ...]:
     """Equal for tensors that are one and the same piece of memory, seen the same way."""
+    if isinstance(local := getattr(tensor, "_local_tensor", None), Tensor):  # of one in pieces
+        return tuple(tensor.shape), *identity(local)
     if not in_storage(tensor) or tensor.numel() == 0:
         return (id(tensor),)
     seen = tuple(tensor.shape), tensor.stride(), tensor.is_conj(), tensor.is_neg()

@@ -12,7 +12,7 @@ import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +26,13 @@ from ..errors import StateError, nearest
 from .keeping import superfluous
 from .manifest import Manifest
 from .parts import part, sweep
-from .state_file import read_state
-from .store import CheckpointStore, Store
-from .tensor_file import WeightsReport, load_tensors, read_tensors
+from .reading import MODEL, STATE, files_of_state, files_of_weights, state_in, weights_in
+from .store import CheckpointStore, Others, Store
+from .tensor_file import WeightsReport, load_tensors
 
 __all__ = ["RemoteStore", "store_at"]
 
-_MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
+_MANIFEST = "manifest.json"
 _CLAIM = ".part"
 _SOME = ("s3", "gs", "az", "hf", "sftp", "ftp", "file", "memory")
 
@@ -123,6 +123,7 @@ class RemoteStore:
         manifest: Manifest,
         *,
         name: str | None = None,
+        others: Others | None = None,
     ) -> Path:
         """Write a checkpoint, and take away what failed ones of this run have left.
 
@@ -131,6 +132,7 @@ class RemoteStore:
             state: all else, in tensors and primitives.
             manifest: what to say of it; number and files are filled in.
             name: of its directory; see :meth:`CheckpointStore.save`.
+            others: what other processes write into it; they have to see the cache, too.
 
         Returns:
             the checkpoint's directory.
@@ -142,27 +144,38 @@ class RemoteStore:
         """
         sweep(self._cache, manifest.run)
         with self._staged("save", manifest.run) as folder:
-            local = CheckpointStore(folder).save(weights, state, manifest, name=name)
+            local = CheckpointStore(folder).save(weights, state, manifest, name=name, others=others)
             with self._naming(f"checkpoint {local.name!r} could not be saved in {self.url}"):
                 return self._sent(local, manifest.run)
 
-    def load_state(self, path: Path, *, digests: bool = True) -> dict[str, Any]:
+    def load_state(
+        self,
+        path: Path,
+        *,
+        digests: bool = True,
+        rank: int = 0,
+        model: torch.nn.Module | None = None,
+    ) -> dict[str, Any]:
         """Read the state of a checkpoint. Nothing in its files can run code.
 
         Args:
             path: the checkpoint's directory.
             digests: whether to compare the digests of all files, too, for which all of them are
                 read; the one of the state, and all sizes, are anyway.
+            rank: which process's state it is.
+            model: see :meth:`CheckpointStore.load_state`.
 
         Raises:
             StateError: if a file is not as it was written.
             OSError: if it can't be read.
         """
         if self._is_local(path):
-            return CheckpointStore(path.parent).load_state(path, digests=digests)
+            store = CheckpointStore(path.parent)
+            return store.load_state(path, digests=digests, rank=rank, model=model)
         manifest = self.verify(path, digests=digests)
-        with self._fetched(path, _STATE, manifest) as file:
-            return read_state(file)
+        names = files_of_state(manifest.files, rank)
+        with self._fetched(path, names, manifest) as folder:
+            return state_in(folder, manifest.files, rank, model)
 
     def load_weights(
         self, path: Path, model: torch.nn.Module, strict: bool = True
@@ -178,9 +191,9 @@ class RemoteStore:
         if self._is_local(path):
             return CheckpointStore(path.parent).load_weights(path, model, strict)
         manifest = self.verify(path, digests=False)
-        with self._fetched(path, _MODEL, manifest) as file:
+        with self._fetched(path, files_of_weights(manifest.files), manifest) as folder:
             try:
-                return load_tensors(model, read_tensors(file), strict)
+                return load_tensors(model, weights_in(folder, manifest.files, model), strict)
             except StateError as error:
                 raise StateError(f"{path}: {error}") from error
 
@@ -203,7 +216,7 @@ class RemoteStore:
         with self._naming(f"{path} could not be read"):
             manifest = self._read(path.name, self._sizes(path.name))
         for file in manifest.files if digests else ():
-            with self._fetched(path, file, manifest):
+            with self._fetched(path, [file], manifest):
                 pass
         return manifest
 
@@ -296,7 +309,7 @@ class RemoteStore:
         if not sizes:
             raise StateError(f"{place} is no checkpoint: there is nothing of that name.")
         manifest = self._read_manifest(name)
-        for file in (_MODEL, _STATE):
+        for file in (MODEL, STATE):
             if file not in manifest.files:
                 raise StateError(f"{place / _MANIFEST} does not speak of {file}.")
         for file, (size, _) in manifest.files.items():
@@ -392,18 +405,23 @@ class RemoteStore:
     # ------------------------------------------------------------------ receiving
 
     @contextmanager
-    def _fetched(self, path: Path, name: str, manifest: Manifest) -> Iterator[Path]:
-        """A file of a checkpoint, here and as it was written, for as long as it is needed."""
-        with self._staged(f"{path.name}-{name}", manifest.run) as folder:
+    def _fetched(self, path: Path, names: Sequence[str], manifest: Manifest) -> Iterator[Path]:
+        """A folder with files of a checkpoint as they were written, while it is needed."""
+        with self._staged(f"{path.name}-{names[0]}", manifest.run) as folder:
             folder.mkdir(parents=True)
-            file = folder / name
-            with self._naming(f"{path / name} could not be read"):
-                self._files.get_file(self._at(path.name, name), str(file))
-            with file.open("rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
-            if digest != manifest.files[name][1]:
-                raise StateError(f"{path / name} is not as it was written: its digest differs.")
-            yield file
+            for name in names:
+                self._fetch(path, name, folder / name, manifest)
+            yield folder
+
+    def _fetch(self, path: Path, name: str, file: Path, manifest: Manifest) -> None:
+        if name not in manifest.files:
+            raise StateError(f"{path} has no {name}.")
+        with self._naming(f"{path / name} could not be read"):
+            self._files.get_file(self._at(path.name, name), str(file))
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        if digest != manifest.files[name][1]:
+            raise StateError(f"{path / name} is not as it was written: its digest differs.")
 
     # ------------------------------------------------------------------ both
 
@@ -439,7 +457,7 @@ def _is_claimed(files: Collection[str]) -> bool:
 
 
 def _looks_like_one(files: Collection[str]) -> bool:
-    return any(file in files for file in (_MANIFEST, _MODEL, _STATE))
+    return any(file in files for file in (_MANIFEST, MODEL, STATE))
 
 
 def _opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

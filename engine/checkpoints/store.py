@@ -25,14 +25,31 @@ from ..errors import StateError
 from .durable import DurableFile, make_directory, make_durable
 from .keeping import superfluous
 from .manifest import Manifest
-from .parts import part, remove, sweep
+from .parts import claim, disclaim, part, remove, sweep
 from .plain import check_plain, compact
-from .state_file import read_state
-from .tensor_file import WeightsReport, load_tensors, read_tensors, write_tensors
+from .reading import MODEL, STATE, state_in, weights_in
+from .tensor_file import WeightsReport, load_tensors, write_tensors
 
-__all__ = ["CheckpointStore", "Store", "check_plain"]
+__all__ = ["CheckpointStore", "Others", "Store", "check_plain", "write_state"]
 
-_MODEL, _STATE, _MANIFEST = "model.safetensors", "state.pt", "manifest.json"
+_MANIFEST = "manifest.json"
+
+Files = dict[str, tuple[int, str]]
+"""Size in bytes and SHA-256 digest, by name."""
+
+
+class Others(Protocol):
+    """What other processes write of a checkpoint, besides its weights and its state."""
+
+    def begin(self, directory: Path) -> None:
+        """Have them write into a directory."""
+
+    def files(self, written: Files) -> Files:
+        """All files that there are, once all processes have written theirs.
+
+        Raises:
+            Exception: if anything failed on any of them.
+        """
 
 
 class Store(Protocol):
@@ -51,10 +68,18 @@ class Store(Protocol):
         manifest: Manifest,
         *,
         name: str | None = None,
+        others: Others | None = None,
     ) -> Path:
         """Write a checkpoint that appears whole or not at all."""
 
-    def load_state(self, path: Path, *, digests: bool = True) -> dict[str, Any]:
+    def load_state(
+        self,
+        path: Path,
+        *,
+        digests: bool = True,
+        rank: int = 0,
+        model: torch.nn.Module | None = None,
+    ) -> dict[str, Any]:
         """Read what is not weights."""
 
     def load_weights(
@@ -108,6 +133,14 @@ class CheckpointStore:
         if not os.access(self.directory, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "checkpoints can't be made in", str(self.directory))
 
+    def claim(self, run: str) -> bool:
+        """Whether this is the first of a run's processes to ask, since :meth:`disclaim`."""
+        return claim(self.directory, run)
+
+    def disclaim(self, run: str) -> None:
+        """Let the next one that asks be the first."""
+        disclaim(self.directory, run)
+
     def save(
         self,
         weights: Mapping[str, Tensor],
@@ -115,6 +148,7 @@ class CheckpointStore:
         manifest: Manifest,
         *,
         name: str | None = None,
+        others: Others | None = None,
     ) -> Path:
         """Write a checkpoint. It is durable when this returns, and leaves no trace if it fails.
 
@@ -124,6 +158,7 @@ class CheckpointStore:
             manifest: what to say of it; number and files are filled in.
             name: of its directory; by default the iteration in eight digits, and behind them
                 ``-inexact`` where it is that. A name that is taken gets ``-2``, ``-3``, ….
+            others: what other processes write into it.
 
         Returns:
             the checkpoint's directory.
@@ -141,23 +176,33 @@ class CheckpointStore:
             sweep(self.directory, manifest.run)
             with part(self.directory / name, manifest.run) as beside:
                 beside.mkdir()
-                return self._made(beside, name, weights, state, manifest)
+                return self._made(beside, name, weights, state, manifest, others)
         except OSError as error:
             error.add_note(f"raised while checkpoint {name!r} was saved in {self.directory}")
             raise
 
-    def load_state(self, path: Path, *, digests: bool = True) -> dict[str, Any]:
+    def load_state(
+        self,
+        path: Path,
+        *,
+        digests: bool = True,
+        rank: int = 0,
+        model: torch.nn.Module | None = None,
+    ) -> dict[str, Any]:
         """Read the state of a checkpoint. Nothing in its files can run code.
 
         Args:
             path: the checkpoint's directory.
             digests: whether to compare the digests of all files; their sizes are anyway.
+            rank: which process's state it is.
+            model: the model whose tensors say how those lie on the processes that were saved in
+                pieces; without one they are whole.
 
         Raises:
-            StateError: if a file is not as it was written.
+            StateError: if a file is not as it was written, or there is none of that rank.
         """
-        self.verify(path, digests=digests)
-        return read_state(path / _STATE)
+        manifest = self.verify(path, digests=digests)
+        return state_in(path, manifest.files, rank, model)
 
     def load_weights(
         self, path: Path, model: torch.nn.Module, strict: bool = True
@@ -177,9 +222,9 @@ class CheckpointStore:
                 Also if the checkpoint is not whole.
             RuntimeError: while the parameters of the model are lent to averaged weights.
         """
-        self.verify(path, digests=False)
+        manifest = self.verify(path, digests=False)
         try:
-            return load_tensors(model, read_tensors(path / _MODEL), strict)
+            return load_tensors(model, weights_in(path, manifest.files, model), strict)
         except StateError as error:
             raise StateError(f"{path}: {error}") from error
 
@@ -197,7 +242,7 @@ class CheckpointStore:
             StateError: naming the file that is missing or not as it was written.
         """
         manifest = _read_manifest(path)
-        for name in (_MODEL, _STATE):
+        for name in (MODEL, STATE):
             if name not in manifest.files:
                 raise StateError(f"{path / _MANIFEST} does not speak of {name}.")
         try:
@@ -273,11 +318,16 @@ class CheckpointStore:
         weights: Mapping[str, Tensor],
         state: Mapping[str, Any],
         manifest: Manifest,
+        others: Others | None,
     ) -> Path:
         """Fill a directory, and put it in its place; or take it away if anything fails."""
         place = None
         try:
-            files = dict([_write_weights(beside, weights), _write_state(beside, state)])
+            if others is not None:
+                others.begin(beside)
+            files = _write_weights(beside, weights) | write_state(beside / STATE, state)
+            if others is not None:
+                files = others.files(files)
             said = replace(manifest, number=self._next_number(), files=files)
             with DurableFile(beside / _MANIFEST) as file:
                 file.write(said.to_json().encode())
@@ -333,19 +383,20 @@ def _checked_name(name: str) -> str:
 
 
 def _looks_like_one(path: Path) -> bool:
-    return any(os.path.lexists(path / file) for file in (_MANIFEST, _MODEL, _STATE))
+    return any(os.path.lexists(path / file) for file in (_MANIFEST, MODEL, STATE))
 
 
-def _write_weights(directory: Path, weights: Mapping[str, Tensor]) -> tuple[str, tuple[int, str]]:
-    with DurableFile(directory / _MODEL) as file:
+def _write_weights(directory: Path, weights: Mapping[str, Tensor]) -> Files:
+    with DurableFile(directory / MODEL) as file:
         write_tensors(file, weights)
-    return _MODEL, (file.size, file.digest)
+    return {MODEL: (file.size, file.digest)}
 
 
-def _write_state(directory: Path, state: Mapping[str, Any]) -> tuple[str, tuple[int, str]]:
-    with DurableFile(directory / _STATE) as file:
+def write_state(path: Path, state: Mapping[str, Any]) -> Files:
+    """Write a file of a state, which is on the disk when this returns."""
+    with DurableFile(path) as file:
         torch.save(compact(dict(state)), file)  # type: ignore[arg-type]  # all that it calls
-    return _STATE, (file.size, file.digest)
+    return {path.name: (file.size, file.digest)}
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -23,6 +23,7 @@ from ..step.compiling import own_name, uncompiled
 from .durable import DurableFile
 from .loans import refuse_lent
 from .plain import identity
+from .shards import is_sharded, laid_like
 
 __all__ = [
     "WeightsReport",
@@ -245,7 +246,7 @@ def load_tensors(
         )
     given = {own_name(name): name for name in state}
     fitting = {
-        given[name]: value
+        given[name]: _placed_as(state[given[name]], value)
         for name, value in tensors.items()
         if name in given and name not in report.mismatched
     }
@@ -271,6 +272,12 @@ def _compare(own: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Weight
         unexpected={name: tuple(value.shape) for name, value in tensors.items() if name not in own},
         mismatched=mismatched,
     )
+
+
+def _placed_as(own: object, tensor: Tensor) -> Tensor:
+    """A tensor in pieces where the model's is."""
+    whole = is_sharded(own) and not is_sharded(tensor)
+    return laid_like(tensor, own) if whole else tensor
 
 
 def _shape(value: object) -> Shape | None:

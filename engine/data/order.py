@@ -17,7 +17,7 @@ from ..errors import StateError, nearest
 from ..whole import whole
 from .sample_random import PassIndex, SampleRandomness
 
-__all__ = ["Order", "OrderSampler", "ordered_loader"]
+__all__ = ["Order", "OrderSampler", "order_of", "ordered_loader"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,12 @@ class Order:
 
     def __len__(self) -> int:
         """How many samples this rank takes in a pass."""
+        return self.samples_left(0)
+
+    def samples_left(self, start: int) -> int:
+        """How many samples this rank takes in a pass that others have begun, as in :meth:`rest`."""
         first = 0 if self.even else self.rank
-        return len(range(first, self.size, self.world_size))
+        return len(range(first, self.size - start, self.world_size))
 
     def indices(self, number: int) -> Tensor:
         """The samples of this rank in a pass.
@@ -82,11 +86,28 @@ class Order:
         Returns:
             their indices, int64 of shape ``(len(order),)``, on the CPU.
         """
+        return self.rest(number, 0)
+
+    def rest(self, number: int, start: int) -> Tensor:
+        """The samples of this rank in a pass that others have begun.
+
+        Args:
+            number: of the pass, from 0.
+            start: how many samples of the order are used up, by whichever ranks; those behind are
+                shared out as a whole order is.
+
+        Returns:
+            their indices, int64 of shape ``(samples_left(start),)``, on the CPU.
+        """
         number = whole("the number of a pass", number, least=0)
         order = self._shuffled(number) if self.shuffle else torch.arange(self.size, device="cpu")
         if self.world_size == 1:
-            return order
-        places = torch.arange(len(self), device="cpu") * self.world_size + self.rank
+            return order[start:]
+        places = (
+            torch.arange(self.samples_left(start), device="cpu") * self.world_size
+            + self.rank
+            + start
+        )
         places %= max(self.size, 1)  # those behind the end are repeated from the beginning
         return order[places]
 
@@ -96,6 +117,27 @@ class Order:
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int.from_bytes(mixed.digest(), "little"))
         return torch.randperm(self.size, generator=generator, device="cpu")
+
+
+def order_of(dataset: Any, **options: Any) -> Order:
+    """The order of the samples of a data set.
+
+    A data set whose samples are not all as near as each other, as those in shards, has a method
+    ``make_order`` that makes an order of its own.
+
+    Args:
+        dataset: a map-style data set with a length.
+        options: ``shuffle``, ``seed``, ``rank``, ``world_size`` and ``even``, as :class:`Order`
+            takes them.
+
+    Example:
+        >>> order_of(range(5), rank=1, world_size=2).indices(0).tolist()
+        [1, 3, 0]
+    """
+    if callable(make := getattr(dataset, "make_order", None)):
+        own: Order = make(**options)
+        return own
+    return Order(len(dataset), **options)
 
 
 class OrderSampler(Sampler[Any]):
@@ -137,9 +179,16 @@ class OrderSampler(Sampler[Any]):
     def __iter__(self) -> Iterator[Any]:
         # A generator, so that a pass counts when its first index is taken: without batching and
         # with workers, a DataLoader makes two iterators at its first pass, and drops one.
+        yield from self._pass(0)
+
+    def rest(self, start: int) -> Iterator[Any]:
+        """The indices of the next pass behind those that are used up: see :meth:`Order.rest`."""
+        return self._pass(start)
+
+    def _pass(self, start: int) -> Iterator[Any]:
         number = self._next
         self._next = number + 1
-        indices = self.order.indices(number).tolist()
+        indices = (self.order.rest(number, start) if start else self.order.indices(number)).tolist()
         yield from map(PassIndex, itertools.repeat(number), indices) if self.with_pass else indices
 
     def __len__(self) -> int:
@@ -203,8 +252,8 @@ def ordered_loader(
         [[2, 4], [1, 0], [3]]
     """
     _check_options(dataset, options)
-    order = Order(
-        len(dataset), shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, even=even
+    order = order_of(
+        dataset, shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, even=even
     )
     if sample_rng:
         dataset = SampleRandomness(dataset, order.seed)

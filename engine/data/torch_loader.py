@@ -17,6 +17,7 @@ import itertools
 import random
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..random import capture, preserved, restore
 from ..samplers import parts_of
+from .dealing import Deal, batches_left, deal_of, rest_of
+from .worker_signals import Sheltered
 
 __all__ = ["LoaderPasses", "goes_by_indices"]
 
@@ -86,6 +89,10 @@ class LoaderPasses:
         """Have what belongs to the loader as it was before the pass was begun."""
         self._indices.rewind()
 
+    def refit(self, position: int | None) -> tuple[int, int, int | None] | None:
+        """Go on with a pass that another number of processes has begun; see :class:`Passes`."""
+        return self._indices.refit(position)
+
     def state_dict(self) -> dict[str, Any]:
         """How the pass was begun: generators, samplers with a state; the data's state as it is.
 
@@ -115,6 +122,7 @@ class LoaderPasses:
         attributes["sampler" if loader.batch_sampler is None else "batch_sampler"] = self._indices
         if loader.num_workers:
             attributes["dataset"] = _Seeded(loader.dataset)
+            attributes["worker_init_fn"] = Sheltered(loader.worker_init_fn)
         if loader.persistent_workers:
             self._kept = view
         return view
@@ -139,6 +147,8 @@ class _Indices:
         self._samplers: list[Any] | None = None  # their states when the pass was begun
         self._now: list[Any] | None = None  # and when the run was saved that was loaded
         self._like = _told_of(self._sampler, self._parts)
+        self._deal = deal_of(self._sampler)
+        self._loaded: Deal | None = None  # of a pass that was begun elsewhere
         self.start: dict[str, Any] | None = None
         self.number = 0
         self.position: int | None = None
@@ -149,6 +159,8 @@ class _Indices:
     def __iter__(self) -> Iterator[Any]:
         if self.position is not None and self.start is not None:
             return self._further_on(self.start, self.position)
+        if self._deal is not None:
+            self._deal = replace(self._deal, start=0, ahead=0)
         self.start = {"made": self._captured(), "begun": None}
         self._samplers = self._states()
         indices = self._from_the_first(self.start, iter(self._sampler))
@@ -186,6 +198,20 @@ class _Indices:
         for one, state in zip(self._generators(), states, strict=False):
             one.set_state(state)
 
+    def refit(self, position: int | None) -> tuple[int, int, int | None] | None:
+        """Deal out the rest of a pass among as many processes as there are now.
+
+        As many batches count as taken as are left to fill up a whole pass of theirs.
+        """
+        before, now = self._loaded, self._deal
+        if before is None or now is None:
+            return None
+        if position is None:
+            return before.batches, now.batches, None
+        now = replace(now, start=before.used(position), ahead=0)
+        self._deal = replace(now, ahead=now.batches - batches_left(self._sampler, now))
+        return before.batches, now.batches, self._deal.ahead
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "start": self.start,
@@ -194,12 +220,19 @@ class _Indices:
             "now": self._states() if self._now is None else self._now,
             "generators": self.now(),
             "like": self._like,
+            "deal": None if self._deal is None else self._deal.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.start, self.number = state["start"], state["number"]
         self._samplers, self._now = state["samplers"], state["now"]
         self.put_back(state["generators"])
+        deal, here = Deal.of(state.get("deal")), self._deal
+        self._loaded = deal
+        if deal is not None and here is not None:
+            if deal.world_size != here.world_size:
+                return  # its batches are others, and as many as that
+            self._deal = deal
         if state["like"] != self._like:
             warnings.warn(
                 f"the run was saved over a loader of {state['like']} and goes on with one of "
@@ -220,6 +253,10 @@ class _Indices:
         if start["begun"] is None:
             return self._from_the_first(start, indices)
         self._set(start["begun"])
+        if self._deal is not None and (self._deal.start or self._deal.ahead):
+            self._load(self._samplers)
+            indices = rest_of(self._sampler, self._deal, position - self._deal.ahead)
+            return self._with_seeds(indices, position, start)
         next(itertools.islice(indices, position, position), None)
         if not position:  # the sampler draws now or never
             indices = itertools.chain(list(itertools.islice(indices, 1)), indices)

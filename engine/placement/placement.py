@@ -27,6 +27,8 @@ class Placement:
     Attributes:
         device: of this process.
         several: whether there are several processes.
+        in_step: whether a forward pass waits for those of other processes.
+        keeps_gradients: whether handlers find no gradients with the parameters.
 
     Example:
         >>> placement = Placement("cpu")
@@ -36,6 +38,8 @@ class Placement:
     """
 
     several = False
+    in_step = False
+    keeps_gradients = False
 
     def __init__(self, device: str | int | torch.device = "auto") -> None:
         self.device = device_of(device)
@@ -47,6 +51,10 @@ class Placement:
         weights are loaded.
         """
         return model.to(self.device)
+
+    def optimizer(self, model: nn.Module) -> Optimizer | None:
+        """The optimizer that the placement brings, where none was given; most bring none."""
+        return None
 
     def bind(self, model: nn.Module, *, one_backward: bool) -> None:
         """Know the model that is trained; a training step calls it once, before its first batch.
@@ -62,10 +70,11 @@ class Placement:
         """Call what runs the model's forward pass in training."""
         return function(*args)
 
-    def batch(self, *, closes: bool) -> AbstractContextManager[Any]:
+    def batch(self, *, opens: bool, closes: bool) -> AbstractContextManager[Any]:
         """The context of a batch's forward and backward passes.
 
         Args:
+            opens: whether a window of batches begins.
             closes: whether an optimizer step follows; else gradients are gathered, and need not
                 be exchanged.
         """
@@ -78,9 +87,15 @@ class Placement:
         """Compute the gradients of a batch."""
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def step(self, optimizer: Optimizer) -> None:
-        """Have the optimizer step."""
+    def divide(self, gradients: list[Tensor], total: float | Tensor) -> None:
+        """Divide the gradients of a window by what it holds."""
+        if gradients:
+            torch._foreach_div_(gradients, total)
+
+    def step(self, optimizer: Optimizer) -> str | None:
+        """Have the optimizer step; returns why it did not, if it did not."""
         optimizer.step()
+        return None
 
     def reduce(self, parameters: Sequence[Tensor]) -> None:
         """Exchange the gradients that an optimizer is about to step with, if they were not yet."""
@@ -91,3 +106,19 @@ class Placement:
 
     def align(self, model: nn.Module) -> None:
         """Have the buffers of the model, as running means, the same in all processes."""
+
+    def loading(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """The context in which weights are loaded; all processes have to enter it."""
+        return nullcontext()
+
+    def collected(self, model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is saved of the weights of a model; all processes have to call this.
+
+        Args:
+            model: the model.
+            weights: what it has of them, by name.
+
+        Returns:
+            the same; of those that no file could hold as they are, on the first process copies.
+        """
+        return weights

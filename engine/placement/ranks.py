@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["collected", "from_first", "gathered", "is_first", "rank", "world_size"]
+__all__ = [
+    "barrier",
+    "collected",
+    "from_first",
+    "gathered",
+    "gathered_bytes",
+    "is_first",
+    "largest",
+    "local_rank",
+    "rank",
+    "summed",
+    "summed_tensor",
+    "world_size",
+]
 
 T = TypeVar("T")
 
 _BACKENDS = {"cpu": ("cpu", "gloo"), "gpu": ("cuda", "nccl")}
+_LENGTH, _AT_ONCE = 8, 504  # bytes that tell a message's length, and those that come with it
 _groups: dict[str, tuple[Any, Any]] = {}  # by way: the world that it was made for, and the group
 
 
@@ -43,18 +58,57 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def local_rank() -> int:
+    """The number that this process has on its machine, as its launcher tells it; 0 for one alone.
+
+    Example:
+        >>> local_rank()
+        0
+    """
+    return 0 if _distributed() is None else int(os.environ.get("LOCAL_RANK", rank()))
+
+
+def barrier() -> None:
+    """Wait until all processes are here; all of them have to call this.
+
+    Example:
+        >>> barrier()
+    """
+    largest((0.0,))
+
+
 def gathered(value: Any) -> list[Any]:
     """What each process hands in, in the order of their ranks; all of them have to call this.
 
     Args:
         value: anything that can be pickled.
     """
-    group = _distributed()
-    if group is None:
+    if _distributed() is None:
         return [value]
-    values: list[Any] = [None] * group.get_world_size()
-    group.all_gather_object(values, value)
-    return values
+    return [pickle.loads(one) for one in gathered_bytes(pickle.dumps(value))]
+
+
+def gathered_bytes(mine: bytes) -> list[bytes]:
+    """What each process hands in, in the order of their ranks; all of them have to call this.
+
+    It travels through the memory of the processors. A short message is one gathering, where
+    ``all_gather_object`` takes two, as it tells the lengths first; what does not fit is another.
+
+    Example:
+        >>> gathered_bytes(b"mine")
+        [b'mine']
+    """
+    distributed = _distributed()
+    if distributed is None:
+        return [mine]
+    begun = len(mine).to_bytes(_LENGTH, "little") + mine[:_AT_ONCE]
+    told = _swapped(distributed, begun, _LENGTH + _AT_ONCE)
+    lengths = [int.from_bytes(one[:_LENGTH], "little") for one in told]
+    whole = [one[_LENGTH:] for one in told]
+    if (more := max(lengths) - _AT_ONCE) > 0:
+        rest = _swapped(distributed, mine[_AT_ONCE:], more)
+        whole = [one + behind for one, behind in zip(whole, rest, strict=True)]
+    return [one[:length] for one, length in zip(whole, lengths, strict=True)]
 
 
 def collected(value: Any, *, by: str = "cpu") -> list[Any] | None:
@@ -119,6 +173,63 @@ def from_first(make: Callable[[], T], *, by: str = "cpu") -> T:
     if told[1] is not None:
         raise RuntimeError(f"the first process failed with {told[1]}")
     return value if is_first() else pickle.loads(told[0])  # type: ignore[no-any-return]
+
+
+def largest(numbers: Sequence[float]) -> list[float]:
+    """The largest of each number over all processes; all of them have to call this.
+
+    It is one reduction of a few bytes through the memory of the processors.
+
+    Example:
+        >>> largest([0.5, -2])
+        [0.5, -2.0]
+    """
+    return _reduced(numbers, "MAX")
+
+
+def summed(numbers: Sequence[float]) -> list[float]:
+    """The sum of each number over all processes; all of them have to call this, with as many.
+
+    Example:
+        >>> summed([0.5, -2])
+        [0.5, -2.0]
+    """
+    return _reduced(numbers, "SUM")
+
+
+def summed_tensor(tensor: Any) -> Any:
+    """A tensor's sum over all processes, on the host; all have to call this, with the same shape.
+
+    Example:
+        >>> import torch
+        >>> summed_tensor(torch.tensor([1, 2]))
+        tensor([1, 2])
+    """
+    distributed = _distributed()
+    total = tensor.detach().to("cpu", copy=True).contiguous()
+    if distributed is not None:
+        distributed.all_reduce(total, group=_group(distributed, "cpu"))
+    return total
+
+
+def _swapped(distributed: Any, mine: bytes, size: int) -> list[bytes]:
+    """So many bytes of each process."""
+    torch = sys.modules["torch"]
+    held = torch.frombuffer(bytearray(mine.ljust(size, b"\0")), dtype=torch.uint8)
+    rows = torch.empty(distributed.get_world_size(), size, dtype=torch.uint8, device="cpu")
+    distributed.all_gather(list(rows), held, group=_group(distributed, "cpu"))
+    return [row.tobytes() for row in rows.numpy()]
+
+
+def _reduced(numbers: Sequence[float], operation: str) -> list[float]:
+    distributed = _distributed()
+    if distributed is None:
+        return [float(one) for one in numbers]
+    torch = sys.modules["torch"]
+    held = torch.tensor(numbers, dtype=torch.float64, device="cpu")
+    group = _group(distributed, "cpu")
+    distributed.all_reduce(held, op=getattr(distributed.ReduceOp, operation), group=group)
+    return held.tolist()  # type: ignore[no-any-return]
 
 
 def _check_way(by: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 
 from ..stream.history import History, Statistic, Sums
-from .ranks import gathered, world_size
+from .ranks import gathered, largest, summed, world_size
 
 __all__ = ["Totals", "means_over_ranks", "statistics_over_ranks"]
 
@@ -29,20 +30,40 @@ def means_over_ranks(totals: Totals, *, point: str) -> dict[str, float]:
         {'loss': 1.5}
     """
     if world_size() > 1:
-        told = gathered((point, totals))
-        if len(points := {other for other, _ in told}) > 1:
-            raise RuntimeError(
-                f"the processes log at different points: {', '.join(sorted(points))}; give each "
-                f"as many batches as the others."
-            )
-        totals = {}
-        for _, theirs in told:
-            for name, (total, weight) in theirs.items():
-                before = totals.get(name, (0.0, 0.0))
-                totals[name] = before[0] + total, before[1] + weight
+        totals = _summed(totals) if _all_have((point, *totals)) else _joined(totals, point)
     return {
         name: total / weight if weight else math.nan for name, (total, weight) in totals.items()
     }
+
+
+def _all_have(names: tuple[str, ...]) -> bool:
+    """Whether all processes have the same names in the same order."""
+    digest = hashlib.blake2b("\n".join(names).encode(), digest_size=6).digest()
+    number = int.from_bytes(digest, "big")
+    last, first = largest([number, -number])
+    return last == -first
+
+
+def _summed(totals: Totals) -> Totals:
+    """Sums over processes that have the same names: one reduction, whatever their number."""
+    sums = iter(summed([number for pair in totals.values() for number in pair]))
+    return dict(zip(totals, zip(sums, sums, strict=True), strict=True))
+
+
+def _joined(totals: Totals, point: str) -> Totals:
+    """Sums over processes that may lack names that others have, which all have to hear of."""
+    told = gathered((point, totals))
+    if len(points := {other for other, _ in told}) > 1:
+        raise RuntimeError(
+            f"the processes log at different points: {', '.join(sorted(points))}; give each "
+            f"as many batches as the others."
+        )
+    joined: Totals = {}
+    for _, theirs in told:
+        for name, (total, weight) in theirs.items():
+            before = joined.get(name, (0.0, 0.0))
+            joined[name] = before[0] + total, before[1] + weight
+    return joined
 
 
 def statistics_over_ranks(

@@ -14,11 +14,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .placement import Placement
 from .ranks import world_size
+from .spreading import average, mean_over_processes, spread
 
 __all__ = ["Replicated"]
 
 _KNOWN = inspect.signature(DistributedDataParallel.__init__).parameters
-_BUFFERS = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in _KNOWN)
+_SYNC = "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers"
+_NOT_ITS_BUSINESS = {name: False for name in ("init_sync", _SYNC) if name in _KNOWN}
+"""What would be done once more by a run that goes on, amid a window, too."""
 
 
 class Replicated(Placement):
@@ -37,7 +40,8 @@ class Replicated(Placement):
         device: of this process.
         sync_bn: whether batch norms normalise over the batches of all processes; on the CPU they
             can't.
-        broadcast_buffers: whether buffers, as running means, are the first process's in training.
+        broadcast_buffers: whether buffers, as running means, are the first process's in training,
+            when a window begins.
         find_unused_parameters: whether some parameters may get no gradient from a batch.
         static_graph: whether all batches use the same parameters in the same way.
         gradient_as_bucket_view: whether gradients are kept where they are exchanged, once.
@@ -71,8 +75,9 @@ class Replicated(Placement):
                 "leave it out, or use GroupNorm, which does not depend on the batch."
             )
         self.sync_bn = sync_bn
+        self.broadcast_buffers = broadcast_buffers
         self.options: dict[str, Any] = {
-            _BUFFERS: broadcast_buffers,
+            **_NOT_ITS_BUSINESS,
             "find_unused_parameters": find_unused_parameters,
             "static_graph": static_graph,
             "gradient_as_bucket_view": gradient_as_bucket_view,
@@ -81,16 +86,22 @@ class Replicated(Placement):
         self.several = world_size() > 1
         self._made: Callable[[], DistributedDataParallel] | None = None
         self._replica: DistributedDataParallel | None = None
+        self._model: nn.Module | None = None
         self._exchanged = False  # whether backward has exchanged the gradients of the window
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Put the model on its device, with batch norms over all processes if asked for."""
+        """Put the model on its device, with the first process's weights."""
         if self.sync_bn and self.several:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-        return super().place(model)
+        self._model = super().place(model)
+        if self.several:
+            spread([*model.parameters(), *model.buffers()])
+        return self._model
 
     def bind(self, model: nn.Module, *, one_backward: bool) -> None:
-        """Know the model; it is wrapped when it is first called, so that weights may be loaded."""
+        """Know the model; it is wrapped when it is first called."""
+        if model is not self._model:
+            self.place(model)
         self._replica = None
         trained = any(one.requires_grad for one in model.parameters())
         wrapped = self.several and one_backward and trained
@@ -104,8 +115,10 @@ class Replicated(Placement):
             return function(*args)
         return self._wrapper(self._made)(function, *args)
 
-    def batch(self, *, closes: bool) -> AbstractContextManager[Any]:
-        """Exchange gradients in backward if a step follows."""
+    def batch(self, *, opens: bool, closes: bool) -> AbstractContextManager[Any]:
+        """Exchange gradients in backward if a step follows, and buffers if a window begins."""
+        if opens and self.broadcast_buffers and self._model is not None:
+            self.align(self._model)
         if self._made is None:
             return nullcontext()
         self._exchanged = closes
@@ -119,19 +132,12 @@ class Replicated(Placement):
 
     def mean(self, total: float | Tensor) -> float | Tensor:
         """The mean over the processes."""
-        if not self.several:
-            return total
-        mean = torch.as_tensor(total, dtype=torch.float32, device=self.device).detach().clone()
-        dist.all_reduce(mean)
-        return mean / dist.get_world_size()
+        return mean_over_processes(total, self.device) if self.several else total
 
     def align(self, model: nn.Module) -> None:
         """Have all processes know the first one's buffers."""
-        buffers = [one for one in model.buffers() if one.numel()] if self.several else []
-        for same_type in _by_type(buffers):
-            flat = _flat(same_type)
-            dist.broadcast(flat, src=0)
-            _fill(same_type, flat)
+        if self.several:
+            spread(model.buffers())
 
     def _wrapper(self, make: Callable[[], DistributedDataParallel]) -> DistributedDataParallel:
         if self._replica is None:
@@ -162,28 +168,4 @@ def _average(parameters: Sequence[Tensor]) -> None:
     for one in wanted:
         if one.grad is None:
             one.grad = torch.zeros_like(one)
-    gradients = [one.grad for one in wanted if one.grad is not None]
-    for same_type in _by_type(gradients):
-        flat = _flat(same_type)
-        dist.all_reduce(flat)
-        _fill(same_type, flat / dist.get_world_size())
-
-
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors of one type in one, so that they travel at once."""
-    return torch.cat([one.detach().reshape(-1) for one in tensors])
-
-
-@torch.no_grad()
-def _fill(tensors: Sequence[Tensor], flat: Tensor) -> None:
-    """Put back what was made flat."""
-    parts = torch.split(flat, [one.numel() for one in tensors])
-    for one, part in zip(tensors, parts, strict=True):
-        one.copy_(part.view_as(one))
-
-
-def _by_type(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-    kinds: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for one in tensors:
-        kinds.setdefault((one.device, one.dtype), []).append(one)
-    return list(kinds.values())
+    average(one.grad for one in wanted if one.grad is not None)

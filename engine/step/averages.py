@@ -23,6 +23,7 @@ from ..random import preserved
 from ..state import Next
 from .batch_norm import estimate, modes_kept
 from .compiling import own_name, uncompiled
+from .hidden import refuse_hidden_weights
 from .model_tensors import ModelTensors
 
 __all__ = ["Averaging"]
@@ -49,6 +50,7 @@ class Averaging(Handler, ABC):
 
     priority = Priority.HIGH  # before evaluation
     for_one_engine = True
+    replicated = True
 
     def __init__(self, model: nn.Module, *, buffers: Literal["copy", "average"] = "copy") -> None:
         if next(model.parameters(), None) is None:
@@ -74,7 +76,12 @@ class Averaging(Handler, ABC):
             raise _own_trainer(engine)
 
     def opened(self, engine: Engine) -> None:
-        """Forget the average of an earlier run, if this one starts anew."""
+        """Forget the average of an earlier run, if this one starts anew.
+
+        Raises:
+            ValueError: if the weights are not at hand to be averaged.
+        """
+        refuse_hidden_weights(self.model, type(self).__name__)
         self._refuse_while_applied()
         anew = engine.progress.next is Next.STARTED and engine.state.iteration == 0
         if anew and self._of_a_run:
@@ -125,7 +132,9 @@ class Averaging(Handler, ABC):
         Those that were averaged or copied belong to other weights; so Izmailov et al. make a pass
         over the training data at the end. It is a pass in training mode that takes the mean over
         all batches, as ``torch.optim.swa_utils.update_bn`` does. The model keeps the statistics
-        that it has, and random number generators stay as they are.
+        that it has, and random number generators stay as they are. Where there are several
+        processes, all of them call this, each with data of its own; the mean is over all of them.
+        A model in shards has to be called equally often in each.
 
         Args:
             data: batches: of tuples and lists the first entry is the model's input, anything else

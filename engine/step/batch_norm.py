@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.device import move
 from ..errors import DataError
+from ..placement.ranks import summed, summed_tensor, world_size
 
 __all__ = ["estimate", "modes_kept"]
 
@@ -22,7 +23,7 @@ def estimate(
     data: Iterable[Any],
     forward: Callable[[nn.Module, Any], object] | None = None,
 ) -> None:
-    """Set the statistics of batch norm to the means over all batches."""
+    """Set the statistics of batch norm to the means over all batches, those of all processes."""
     norms = [one for one in model.modules() if isinstance(one, _BatchNorm)]
     if not norms:
         return
@@ -33,11 +34,26 @@ def estimate(
     device, count = next(model.parameters()).device, 0
     for count, batch in enumerate(data, 1):  # noqa: B007 - looked at behind the loop
         (forward or _call)(model, move(batch, device))
-    if not count:
+    if not summed([count])[0]:
         raise DataError(
             "the data gave no batch to compute statistics from; give at least one, and a new "
             "iterator where the old one is at its end."
         )
+    if world_size() > 1:
+        _join([one for one in norms if one.track_running_stats])
+
+
+def _join(norms: list[_BatchNorm]) -> None:
+    """Take the mean over the processes, of which each counts by how many batches it has seen."""
+    for one in norms:
+        mean, variance, seen = one.running_mean, one.running_var, one.num_batches_tracked
+        assert mean is not None and variance is not None and seen is not None
+        own = torch.cat([mean.double() * seen, variance.double() * seen, seen.double().view(1)])
+        total = summed_tensor(own).to(mean.device)
+        means, count = total[:-1] / total[-1], total[-1]
+        mean.copy_(means[: len(mean)])
+        variance.copy_(means[len(mean) :])
+        seen.copy_(count)
 
 
 def _call(model: nn.Module, batch: Any) -> object:

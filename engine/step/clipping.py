@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class ClipNorm:
         (5.0, tensor([0.6000, 0.8000]))
 
     Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks, 2013;
-    computed by :func:`torch.nn.utils.clip_grad_norm_`.
+    computed by :func:`torch.nn.utils.clip_grads_with_norm_`.
     """
 
     def __init__(
@@ -40,12 +41,11 @@ class ClipNorm:
 
     def __call__(self, parameters: Sequence[Tensor]) -> Tensor:
         """Clip, and return the norm before that, a scalar tensor on the gradients' device."""
-        return torch.nn.utils.clip_grad_norm_(
-            parameters,
-            self.max_norm,
-            self.norm_type,
-            error_if_nonfinite=self.error_if_nonfinite,
-        )
+        norm = norm_of(parameters, self.norm_type)
+        if self.error_if_nonfinite:
+            torch.nn.utils.get_total_norm([norm], self.norm_type, error_if_nonfinite=True)
+        torch.nn.utils.clip_grads_with_norm_(parameters, self.max_norm, norm)
+        return norm
 
     def __repr__(self) -> str:
         return f"ClipNorm({self.max_norm:g}, {self.norm_type:g})"
@@ -80,6 +80,8 @@ class ClipValue:
 def norm_of(parameters: Sequence[Tensor], norm_type: float = 2.0) -> Tensor:
     """The norm of all gradients together, a scalar tensor on their device; 0 without any.
 
+    Where they lie in shards, it is that of all shards, and all processes have to call this.
+
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(2))
         >>> weight.grad = torch.tensor([3.0, -4.0])
@@ -87,7 +89,40 @@ def norm_of(parameters: Sequence[Tensor], norm_type: float = 2.0) -> Tensor:
         (5.0, 4.0)
     """
     gradients = [one.grad for one in parameters if one.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients, norm_type)
+    shards = [one for one in gradients if type(one) is not Tensor and hasattr(one, "device_mesh")]
+    if not shards:
+        return torch.nn.utils.get_total_norm(gradients, norm_type)
+    others = [one for one in gradients if not hasattr(one, "device_mesh")]
+    norms = _norms_of_shards(shards, norm_type)
+    return torch.nn.utils.get_total_norm([*norms, *others], norm_type)
+
+
+@torch.no_grad()
+def _norms_of_shards(shards: Sequence[Any], norm_type: float) -> list[Tensor]:
+    """The norms of tensors that lie in shards, of those that lie alike together.
+
+    What a process has of them is measured at once, and one number is exchanged. A process may have
+    nothing of some: torch knows no largest value of that, and would fail there alone.
+    """
+    from torch.distributed.tensor import DTensor, Partial, Replicate  # which takes long
+
+    alike: dict[Any, list[Tensor]] = {}
+    for one in shards:
+        local = alike.setdefault((one.device_mesh, one.placements), [])
+        if (own := one.to_local()).numel():
+            local.append(own)
+    norms = []
+    for (mesh, placements), local in alike.items():
+        largest = math.isinf(norm_type)
+        own = torch.nn.utils.get_total_norm(local, norm_type).to(shards[0].to_local().device)
+        part = own if largest else own**norm_type
+        kinds = [
+            Replicate() if one.is_replicate() else Partial("max" if largest else "sum")
+            for one in placements
+        ]
+        joined = DTensor.from_local(part, mesh, kinds, run_check=False).full_tensor()
+        norms.append(joined if largest else joined ** (1 / norm_type))
+    return norms
 
 
 def _positive(name: str, value: float) -> None:

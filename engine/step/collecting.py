@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..data.device import move
+from ..placement.dealing import put_back
 from ..placement.ranks import collected, from_first, world_size
 
 __all__ = ["computed"]
@@ -63,8 +64,7 @@ def _named(metric: Any, values: Any, who: str) -> dict[str, Any]:
 
 def _dealt(shares: list[list[Any]], size: int | None, who: str) -> list[Any]:
     """The results of all processes in the order of the data set, each sample's once."""
-    longest = max(map(len, shares), default=0)
-    everything = [share[n] for n in range(longest) for share in shares if n < len(share)]
+    everything = put_back(shares)
     if size is None:
         return everything
     if len(everything) >= max(2 * size, size + len(shares)):

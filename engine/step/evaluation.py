@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ..data.device import move
 from ..handler import Handler
 from ..nested import map_nested
+from ..placement.company import Company, company_of
+from ..placement.ranks import gathered, rank, world_size
 from ..priority import Priority
 from .announcer import Announcer
 from .contracts import Contract, Modes, StepMethods, Supervised, contract_of
@@ -27,11 +30,17 @@ class EvaluationStep(Handler):
     For the length of each run, whatever ends it, every submodule is in evaluation mode, and then
     in the mode that it was in. No gradients are computed.
 
+    Where a forward pass waits for those of other processes, as that of a model whose parameters
+    are spread over them does, all processes have to go through as many. With ``in_step``, a process
+    that has fewer batches than others goes through its last one again at the end of the epoch, or,
+    with an empty share of the data, through the first of another process; nothing comes of it.
+
     Args:
         contract: how to get outputs from the model.
         predicts: whether the model is asked to predict, with no target.
         precision: what the forward pass computes with; what it gives in half precision comes out
             as fp32, which metrics that go through numpy need.
+        in_step: whether all processes go through as many forward passes.
     """
 
     priority = Priority.HIGHEST
@@ -43,16 +52,23 @@ class EvaluationStep(Handler):
         *,
         predicts: bool = False,
         precision: str | Precision = "fp32",
+        in_step: bool = False,
     ) -> None:
         self.contract = contract
+        self.in_step = in_step
         self.precision = Precision.of(precision)
         self._ask = contract.predict if predicts else contract.evaluate
         self._announce = Announcer()
         self._modes: list[tuple[nn.Module, bool]] = []
+        self._company: Company | None = None
+        self._last: Any = None  # the batch to go through again
 
     def on_register(self, engine: Engine) -> None:
-        """Register the events."""
+        """Register the events, and have the step called for batches that only others have."""
         self._announce = Announcer(engine)
+        if self.in_step and world_size() > 1:
+            self._company = company_of(engine)
+            self._company.invite(self._keep_company)
 
     def opened(self, engine: Engine) -> None:
         """Note the mode of every submodule, and set them to evaluation mode."""
@@ -65,19 +81,41 @@ class EvaluationStep(Handler):
         for module, training in self._modes:
             module.training = training
         self._modes = []
+        self._last = None
 
     def __call__(self, engine: Engine, batch: Any) -> Any:
         """Evaluate a batch, or predict."""
+        if self._company is not None:
+            self._last = self._sent_once(batch)
         announce = self._announce
         if announce.forward_started.calls:
             announce(announce.forward_started, batch=batch)
-        with torch.no_grad(), self.precision.autocast(_device_type(self.contract.model)):
-            outputs = self._ask(engine, batch)
+        outputs = self._outputs(engine, batch)
         if self.precision.dtype is not None:
             outputs = map_nested(_single, outputs, kind=torch.Tensor)
         if announce.forward_completed.calls:
             announce(announce.forward_completed, outputs=outputs)
         return outputs
+
+    def _outputs(self, engine: Engine, batch: Any) -> Any:
+        with torch.no_grad(), self.precision.autocast(_device_type(self.contract.model)):
+            return self._ask(engine, batch)
+
+    def _keep_company(self, engine: Engine) -> None:
+        """Go through a forward pass that others wait for."""
+        self._last = self._sent_once(None)
+        self._outputs(engine, self._last)
+
+    def _sent_once(self, batch: Any) -> Any:
+        """The batch, or the last one where there is none; those without any get one at first."""
+        company = self._company
+        if self._last is not None:
+            return self._last if batch is None else batch
+        if company is None or not company.some_have_none:
+            return batch
+        giver = next(number for number, length in enumerate(company.lengths) if length)
+        given = gathered(move(batch, "cpu") if rank() == giver else None)[giver]
+        return move(given, _device_of(self.contract.model)) if batch is None else batch
 
 
 def evaluation_step(
@@ -86,6 +124,7 @@ def evaluation_step(
     *,
     contract: str | Contract | None = None,
     precision: str | Precision = "fp32",
+    in_step: bool = False,
 ) -> EvaluationStep:
     """An evaluation step for a model; a plain module's output is the pair ``(y_pred, y)``.
 
@@ -95,6 +134,8 @@ def evaluation_step(
             none here.
         contract: how to get outputs from the model, if that is not to be found out.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; outputs are fp32 in any case.
+        in_step: whether all processes go through as many forward passes; see
+            :class:`EvaluationStep`.
 
     Example:
         >>> from ignite.metrics import MeanSquaredError
@@ -107,7 +148,8 @@ def evaluation_step(
         >>> model.training
         True
     """
-    return EvaluationStep(_contract_of(model, loss, contract), precision=precision)
+    contract = _contract_of(model, loss, contract)
+    return EvaluationStep(contract, precision=precision, in_step=in_step)
 
 
 def prediction_step(
@@ -115,6 +157,7 @@ def prediction_step(
     *,
     contract: str | Contract | None = None,
     precision: str | Precision = "fp32",
+    in_step: bool = False,
 ) -> EvaluationStep:
     """A prediction step for a model; a plain module's output is its answer to the input.
 
@@ -122,6 +165,7 @@ def prediction_step(
         model: the model; with a ``predict_step`` of its own, that is called.
         contract: how to get outputs from the model, if that is not to be found out.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; outputs are fp32 in any case.
+        in_step: whether all processes go through as many forward passes.
 
     Example:
         >>> from footplate import Engine
@@ -129,7 +173,8 @@ def prediction_step(
         >>> predictor.run([torch.zeros(4, 2)]).output.shape
         torch.Size([4, 3])
     """
-    return EvaluationStep(_contract_of(model, None, contract), predicts=True, precision=precision)
+    contract = _contract_of(model, None, contract)
+    return EvaluationStep(contract, predicts=True, precision=precision, in_step=in_step)
 
 
 def _single(value: torch.Tensor) -> torch.Tensor:
@@ -145,5 +190,9 @@ def _contract_of(model: nn.Module, loss: Any, contract: str | Contract | None) -
 
 
 def _device_type(model: nn.Module) -> str:
+    return _device_of(model).type
+
+
+def _device_of(model: nn.Module) -> torch.device:
     tensor = next(chain(model.parameters(), model.buffers()), None)
-    return "cpu" if tensor is None else tensor.device.type
+    return torch.device("cpu") if tensor is None else tensor.device

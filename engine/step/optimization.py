@@ -71,6 +71,7 @@ class Optimization(Handler):
     name: str
     priority = Priority.HIGHEST
     for_one_engine = True
+    replicated = "optimizer", "scaler"  # gradients that are gathered are each process's own
 
     def __init__(
         self,
@@ -332,10 +333,9 @@ class Optimization(Handler):
             return self._step_scaled(self.scaler)
         if self.window.vetoed:
             return "veto"
-        if self.placement is None:
-            self.optimizer.step()
-        else:
-            self.placement.step(self.optimizer)
+        if self.placement is not None:
+            return self.placement.step(self.optimizer)
+        self.optimizer.step()
         return None
 
     def _unscale(self, scaler: GradScaler) -> None:
@@ -354,7 +354,9 @@ class Optimization(Handler):
         total = window.total
         if isinstance(total, Tensor) or total not in (0, 1):
             gradients = [one.grad for one in self.parameters if one.grad is not None]
-            if gradients:
+            if self.placement is not None:
+                self.placement.divide(gradients, total)
+            elif gradients:
                 torch._foreach_div_(gradients, total)
 
     def _clip(self, clip: Clip) -> None:

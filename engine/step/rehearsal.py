@@ -18,6 +18,7 @@ from ..engine import Engine
 from ..errors import DataError
 from ..handler import Handler
 from ..limited import Overfitted
+from ..placement.ranks import world_size
 from ..random import preserved
 from ..samplers import parts_of
 from ..state import Progress
@@ -62,7 +63,7 @@ def rehearsal(trainer: Engine, model: nn.Module | None = None) -> Generator[Rehe
     Raises:
         TypeError: for what is no engine, and if the model is missing.
         ValueError: if no :class:`.Optimization` is attached.
-        RuntimeError: if the trainer is running.
+        RuntimeError: if the trainer is running, or in several processes.
     """
     rehearsing = Rehearsal(trainer, model)
     attributes = dict(vars(trainer))
@@ -88,6 +89,11 @@ class Rehearsal:
             raise TypeError(f"a search takes the trainer, an Engine, given {trainer!r:.80}.")
         if trainer.watch is not None:
             raise RuntimeError(f"{trainer!r} is running; search before run() or behind it.")
+        if (count := world_size()) > 1:
+            raise RuntimeError(
+                f"a search is for one process, and there are {count}, of which each would see "
+                f"losses and memory of its own; search alone, and give what was found to the run."
+            )
         everyone = trainer.handlers.values()
         self.trainer = trainer
         self.optimizations = {one.name: one for one in everyone if isinstance(one, Optimization)}

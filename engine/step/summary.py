@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..nested import leaves
+from ..placement.zero_state import size_of
 from ..random import preserved
 from .batch_norm import modes_kept
 from .compiling import uncompiled
@@ -170,8 +171,8 @@ def _layers(model: nn.Module, depth: int | None, ran: _Run) -> Iterator[Layer]:
             name=name,
             kind=type(module).__name__,
             depth=level,
-            parameters=sum(one.numel() for one in parameters),
-            trainable=sum(one.numel() for one in parameters if one.requires_grad),
+            parameters=sum(map(size_of, parameters)),
+            trainable=sum(size_of(one) for one in parameters if one.requires_grad),
             inputs=ran.inputs.get(name),
             outputs=ran.outputs.get(name),
             flops=None if ran.flops is None else ran.flops.get(name, 0),

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from traceback import walk_tb
+from traceback import format_exception, walk_tb
 from typing import Annotated
 
 import typer
 
-from ...engine.errors import DataError, EventError, HandlerError, Signalled, StateError
+from ...engine.errors import (
+    DataError,
+    EventError,
+    HandlerError,
+    LaunchError,
+    Signalled,
+    StateError,
+)
+from ...engine.placement.failures import error_file, follows_from_another, write_error
+from ...engine.placement.ranks import is_first, rank, world_size
 from ..config.finding import TypeNotFound
 from ..config.problems import ConfigError
 
@@ -26,11 +36,17 @@ _TELLING = (
     EventError,
     HandlerError,
     ImportError,
+    LaunchError,
     OSError,
     StateError,
     TypeNotFound,
 )
 """Errors that say all there is to say, in words meant for whoever gave the command."""
+
+_COMMANDS = (typer.Exit, typer.Abort, typer.BadParameter)
+"""What typer ends a command by."""
+
+_PATIENCE = 3  # seconds in which a launcher sees that another process has failed before
 
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="Show where in the code an error was raised.")
@@ -49,6 +65,8 @@ def outcome(name: str, *, traceback: bool = False) -> Generator[None, None, None
     143   stopped by SIGTERM, likewise; 128 and its number for others
     ====  ==========================================================
 
+    Of several processes each tells its error to what has launched them, which shows the first.
+
     Args:
         name: the command.
         traceback: whether to show where an error was raised, even if it says all there is to say.
@@ -57,13 +75,41 @@ def outcome(name: str, *, traceback: bool = False) -> Generator[None, None, None
         yield
     except (KeyboardInterrupt, Signalled) as stop:
         number = stop.signum if isinstance(stop, Signalled) else int(signal.SIGINT)
-        print(f"footplate {name}: {str(stop) or 'stopped by Ctrl-C'}", file=sys.stderr)
+        if is_first():
+            print(f"footplate {name}: {str(stop) or 'stopped by Ctrl-C'}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED + number) from None
-    except (*_TELLING, ValueError) as error:
-        if traceback or not (isinstance(error, _TELLING) or _is_the_runners(error)):
+    except _COMMANDS:
+        raise
+    except Exception as error:
+        short = not traceback and _says_all(error)
+        if error_file() is not None or world_size() > 1:
+            told = (
+                f"footplate {name}: {_told(error)}" if short else "".join(format_exception(error))
+            )
+            _tell_launcher(error, told.rstrip())
+            raise typer.Exit(1) from None
+        if not short:
             raise
         print(f"footplate {name}: {_told(error)}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _says_all(error: Exception) -> bool:
+    """Whether an error needs no traceback."""
+    return isinstance(error, _TELLING) or (isinstance(error, ValueError) and _is_the_runners(error))
+
+
+def _tell_launcher(error: Exception, text: str) -> None:
+    """Have the error of one of several processes be told, but not above the one it follows from."""
+    follows = follows_from_another(error)
+    if follows:
+        text = f"another process is gone ({error})"
+    if (file := error_file()) is not None:
+        write_error(file, text, follows=follows)
+    else:
+        print(f"rank {rank()}: {text}", file=sys.stderr, flush=True)
+    if follows:  # else a launcher may see this process end before the one that has failed
+        time.sleep(_PATIENCE)
 
 
 def _is_the_runners(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,12 @@ import typer
 from rich.console import Console as Terminal
 from rich.table import Table
 
+from ...engine.placement.launching import leave
+from ...engine.placement.ranks import is_first
 from ...engine.stream.scalars import readable, scalars_of
 from .choosing import Config, Overrides, Safe, objects_for, resolved
 from .outcome import Traceback, outcome
+from .processes import Processes, run_in
 
 __all__ = ["predict", "run_test", "train", "val"]
 
@@ -32,7 +36,18 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest checkpoint of the experiment.")
     ] = False,
-    nproc: Annotated[int, typer.Option("--nproc", min=1, help="Processes to train in.")] = 1,
+    nproc: Annotated[
+        int, typer.Option("--nproc", min=1, help="Processes to train in, on each machine.")
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines; the command is given on each of them.")
+    ] = 1,
+    master: Annotated[
+        str, typer.Option(metavar="HOST[:PORT]", help="Of several machines, where they meet.")
+    ] = "",
+    restarts: Annotated[
+        int, typer.Option(min=0, help="How often to start again, and go on, after a failure.")
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and build everything, and train nothing.")
     ] = False,
@@ -50,12 +65,17 @@ def train(
       footplate train my.yaml train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3
 
       FOOTPLATE__RANDOMNESS__SEED=7 footplate train my.yaml --resume
+
+      footplate train my.yaml --nproc 8 --restarts 3
     """
-    if nproc > 1:
-        raise typer.BadParameter("training is in one process as yet; leave --nproc out.")
+    processes = Processes(each=nproc, nodes=nodes, master=master, restarts=restarts)
+    changes = [*(overrides or ()), *(["resume=true"] if resume else [])]
     with outcome("train", traceback=traceback):
-        changes = [*(overrides or ()), *(["resume=true"] if resume else [])]
         choice = resolved(config, changes, safe=safe)
+        if processes.are_several and not dry_run:
+            flags = {"--safe": safe, "--traceback": traceback}
+            given = [name for name, is_given in flags.items() if is_given]
+            raise typer.Exit(run_in(processes, ["train", config, *changes, *given]))
         if dry_run:
             from .plan import show_plan
 
@@ -63,9 +83,10 @@ def train(
             return
         from ..runner import Runner
 
-        runner = Runner.from_cfg(choice.config.values, objects=choice.objects)
+        runner = Runner.from_cfg(launched(choice.config.values), objects=choice.objects)
         runner.train()
-        typer.echo(f"The run's files are in {runner.folder.resolve()}")
+        say(f"The run's files are in {runner.folder.resolve()}")
+        leave()
 
 
 def val(
@@ -86,6 +107,7 @@ def val(
     with outcome("val", traceback=traceback):
         runner = _runner("val", run, overrides, checkpoint, safe=safe)
         show_metrics("validation", runner.val())
+        leave()
 
 
 def run_test(
@@ -106,6 +128,7 @@ def run_test(
     with outcome("test", traceback=traceback):
         runner = _runner("test", run, overrides, checkpoint, safe=safe)
         show_metrics("test", runner.test())
+        leave()
 
 
 def predict(
@@ -140,20 +163,37 @@ def predict(
         predictions = runner.predict(data)
         path = output or runner.folder / "predictions.npy"
         several = predictions if isinstance(predictions, dict) else {"": predictions}
-        for name, one in several.items():  # a file for each loader
+        for name, one in several.items() if is_first() else ():  # a file for each loader
             named = f"{path.stem}_{name}".replace("/", "_")
             file = path.with_stem(named) if name else path
             typer.echo(f"{write_predictions(one, file)} predictions are in {file}")
+        leave()
 
 
 def show_metrics(title: str, metrics: dict[str, Any]) -> None:
-    """Print metrics as a table; of what is no single number only the shape."""
+    """Print metrics as a table; of what is no single number only the shape.
+
+    Of several processes the first prints it.
+    """
+    if not is_first():
+        return
     numbers = scalars_of(metrics)
     table = Table(title=title, show_header=False)
     for name, value in metrics.items():
         shape = " x ".join(map(str, getattr(value, "shape", ())))
         table.add_row(name, readable(numbers[name]) if name in numbers else shape or str(value))
     Terminal().print(table)
+
+
+def launched(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that joins other processes, if it was launched with some; it may say how."""
+    return {"launcher": "auto", **values}
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line, once for all processes."""
+    if is_first():
+        typer.echo(text, err=err)
 
 
 def _runner(
@@ -166,9 +206,9 @@ def _runner(
         changed = {"overrides": tuple(overrides or ())}
         return Runner.from_checkpoint(run, checkpoint, objects=objects_for(safe=safe), **changed)
     choice = resolved(run, overrides, safe=safe)
-    runner = Runner.from_cfg(choice.config.values, objects=choice.objects)
+    runner = Runner.from_cfg(launched(choice.config.values), objects=choice.objects)
     if runner.given["load_from"] is None and runner.to_resume is None:
-        typer.echo(
+        say(
             f"footplate {command}: {run} loads no weights, so these are the ones that the model "
             f"begins with; give the folder of a run, or load_from=weights.safetensors.",
             err=True,

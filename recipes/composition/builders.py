@@ -54,13 +54,15 @@ class Builders:
     seed: int
     run_length: Any
     resumed_seed: Callable[[], int | None]
+    init_weights: Callable[[nn.Module], None]
 
     # ------------------------------------------------------------------ the process
 
     def setup_env(self) -> torch.device:
-        """Set what ``env_cfg`` says, and find the device."""
+        """Set what ``env_cfg`` says, join the other processes, and find the device."""
         deterministic = bool(self.settings.randomness.deterministic)
-        return set_up(self.settings.env, deterministic=deterministic)
+        launcher = self.given.get("launcher") or "none"
+        return set_up(self.settings.env, launcher=launcher, deterministic=deterministic)
 
     def set_randomness(self) -> int:
         """Seed all random number generators; returns the seed.
@@ -96,6 +98,8 @@ class Builders:
             recompute_activations(model, *([which] if isinstance(which, str) else which))
         if options := self.given.get("compile"):
             compile_model(model, options)
+        if self.placement.several:  # behind it all have the first one's weights
+            self.init_weights(model)
         return self.placement.place(model)
 
     # ------------------------------------------------------------------ data and metrics
@@ -159,6 +163,7 @@ class Builders:
 
     def build_optim_wrapper(self, given: Any) -> Optimization | dict[str, Optimization]:
         """The optimization of the model, or several by name."""
+        given = self.placement.optimizer(self.model) if given is None else given
         return optimizations(given, self.model, self.objects)
 
     def scale_lr(self, wrappers: Mapping[str, Optimization], batch_size: int | None) -> float:

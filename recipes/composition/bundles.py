@@ -235,6 +235,7 @@ class CheckpointHook:
             out_dir or runner.folder / CHECKPOINTS,
             runner.model,
             runner.also_saved,
+            placement=runner.placement,
             when=When(self._events(runner), minutes=self.minutes, at_end=self.save_last),
             last=_ALL if self.max_keep_ckpts == -1 else self.max_keep_ckpts,
             best=0 if metric is None else self.keep_best,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from ...engine.data.even import even
 from ...engine.data.module import DataModuleLoaders, is_data_module
 from ...engine.engine import Engine
 from ...engine.samplers import parts_of
@@ -22,6 +23,7 @@ _OF_LOADERS = (
     "predict_dataloader",
     "val_data",
     "test_data",
+    "_batches",
     "train_loop",
     "val_loop",
     "test_loop",
@@ -111,10 +113,12 @@ class Data(Builders):
 
     def batches_in_epoch(self) -> int | None:
         """Batches in a pass over the training data; ``None`` where they don't tell."""
-        if not self.has_loader("train"):
-            return None
-        data = self.training_data(self.train_dataloader)
-        return length_of(data)
+        return self._batches if self.has_loader("train") else None
+
+    @cached_property
+    def _batches(self) -> int | None:
+        """Found out once, as several processes have to find it out together."""
+        return length_of(even(self.training_data(self.train_dataloader)))
 
     def dataloader_idx(self, engine: Engine) -> int:
         """Which of several loaders an engine runs over, counted from 0."""
@@ -145,7 +149,7 @@ class Data(Builders):
         given = self.given["train_dataloader"]
         if self._module is not None:
             given = self._module.loader("train", anew=True)
-        return self.training_data(self.build_dataloader(given, name="train_dataloader"))
+        return even(self.training_data(self.build_dataloader(given, name="train_dataloader")))
 
     @cached_property
     def _module(self) -> DataModuleLoaders | None:

@@ -11,6 +11,7 @@ from ...engine.bus import Bus
 from ...engine.engine import Engine
 from ...engine.events import Event, EventList, Events
 from ...engine.limited import limited
+from ...engine.placement.ranks import world_size
 from ...engine.priority import Priority
 from ...engine.step.averages import Averaging
 from ...engine.step.contracts import StepMethods
@@ -21,6 +22,7 @@ from ...handlers.limits import MaxSteps, MaxTime
 from ...handlers.metrics import Metrics
 from ...handlers.reload_data import ReloadData
 from ...handlers.sanity_check import SanityCheck
+from ...handlers.stop_together import StopTogether
 from .evaluators import metrics_of
 from .folders import handler_state
 from .loaders import by_name
@@ -57,6 +59,8 @@ class Engines(Places):
         """The engine that trains, with its evaluation, limits and hooks."""
         options = self.settings.train
         engine = options.engine or Engine(self._training_step(), bus=self.bus, name="train")
+        if world_size() > 1:
+            engine.attach(StopTogether())
         self._validate_in(engine)
         if options.max_time is not None:
             engine.attach(MaxTime(options.max_time, minimum=self.minimum))
@@ -107,7 +111,11 @@ class Engines(Places):
         return self._joined(engine, name)
 
     def _evaluation_step(self, name: str, options: EvalCfg) -> EvaluationStep:
-        told: dict[str, Any] = {"contract": options.contract, "precision": options.kind}
+        told: dict[str, Any] = {
+            "contract": options.contract,
+            "precision": options.kind,
+            "in_step": self.placement.in_step,
+        }
         if name == "predict":
             return prediction_step(self.model, **told)
         return evaluation_step(self.model, options.loss, **told)

@@ -9,7 +9,8 @@ from typing import Any
 from ...engine.engine import Engine
 from ...engine.events import Events
 from ...engine.handler import snake_case
-from ...engine.step.measuring import at_hand, measure_of
+from ...engine.step.measuring import measure_of
+from ...handlers.metrics import Metrics
 from ..config.objects import Objects
 from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import EVALUATOR, METRICS
@@ -39,10 +40,8 @@ class Evaluator:
 
     def __init__(self, metrics: Any) -> None:
         self.metrics = _named(metrics)
-        self._measures = {name: measure_of(name, one) for name, one in self.metrics.items()}
         self._engine = Engine(lambda engine, batch: None, name="evaluator")  # it never runs
-        for measure in self._measures.values():
-            measure.attach(self._engine)
+        self._driven = self._engine.attach(Metrics(self.metrics)) if self.metrics else None
         self._begun = False
 
     @property
@@ -54,8 +53,8 @@ class Evaluator:
     @dataset_meta.setter
     def dataset_meta(self, meta: Mapping[str, Any] | None) -> None:
         self._engine.state.dataset_meta = meta
-        for measure in self._measures.values():
-            measure.tell(meta)
+        if self._driven is not None:
+            self._driven.tell(self._engine, meta)
 
     def process(self, data_samples: Any, data_batch: Any = None) -> None:
         """Take a batch in: what the model answered, and the batch itself."""
@@ -77,7 +76,7 @@ class Evaluator:
         engine.state.metrics.clear()
         engine.fire_event(Events.EPOCH_COMPLETED)
         self._begun = False
-        return {name: at_hand(value) for name, value in engine.state.metrics.items()}
+        return dict(engine.state.metrics)
 
 
 class _Sized:

@@ -82,7 +82,7 @@ def folder_of(checkpoint: Path, experiment: Path) -> Path | None:
 def checkpoint_to_resume(
     resume: bool | str | Path, load_from: Any, where: str | Path, *, depth: int = 4
 ) -> Path | None:
-    """The checkpoint that a run goes on from.
+    """The checkpoint that a run goes on from; the first of several processes finds it for all.
 
     Args:
         resume: whether to; or ``"last"``, ``"best"``, or the path of a checkpoint or a folder.
@@ -100,7 +100,7 @@ def checkpoint_to_resume(
     if not resume:
         return None
     which: Any = load_from if resume is True and load_from is not None else resume
-    return find(where, which, digests=True, depth=depth)
+    return from_first(lambda: find(where, which, digests=True, depth=depth))
 
 
 def seed_in(checkpoint: Path, where: str | Path) -> int | None:

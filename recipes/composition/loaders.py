@@ -10,7 +10,8 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset
 
 from ...engine.data.module import is_data_module_class
-from ...engine.data.order import Order, OrderSampler
+from ...engine.data.order import OrderSampler, order_of
+from ...engine.data.sharding import sharded
 from ...engine.placement.ranks import rank, world_size
 from ...engine.samplers import loaders_in
 from ..config.objects import Objects, TypeNotFound
@@ -49,8 +50,8 @@ def default_sampler(
         >>> list(default_sampler(range(4), shuffle=False))
         [0, 1, 2, 3]
     """
-    order = Order(
-        len(dataset),
+    order = order_of(
+        dataset,
         shuffle=shuffle,
         seed=seed,
         rank=rank(),
@@ -102,6 +103,9 @@ def makes_data_module(given: Any, objects: Objects) -> bool:
 def dataloader(given: Any, objects: Objects, *, path: str, seed: int, evaluates: bool) -> Any:
     """A loader, or several, by name or in a list as they were given.
 
+    Among several processes it is one over this process's share: see
+    :func:`~footplate.engine.data.sharding.sharded`.
+
     Args:
         given: a loader; a mapping of ``dataset``, ``sampler`` and what else a ``DataLoader``
             takes; one with ``type`` for another kind of loader; or several of these in a list or
@@ -120,8 +124,13 @@ def dataloader(given: Any, objects: Objects, *, path: str, seed: int, evaluates:
             for key, one in _each(given)
         }
         return made if isinstance(given, Mapping) else list(made.values())
-    if not isinstance(given, Mapping):
-        return given
+    if isinstance(given, Mapping):
+        given = _made(given, objects, path, seed, evaluates)
+    return sharded(given, evaluates=evaluates, seed=seed)
+
+
+def _made(given: Mapping[str, Any], objects: Objects, path: str, seed: int, evaluates: bool) -> Any:
+    """A loader as a mapping says."""
     if problems := list(check_loader(given, path, objects)):
         raise ConfigError(problems)
     if "type" in given:

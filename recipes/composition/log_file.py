@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["log_file"]
+__all__ = ["log_file", "named_by_rank"]
 
 _FORM = "%(asctime)s  %(levelname)s  %(message)s"
 
@@ -42,3 +42,22 @@ def log_file(path: Path, level: int | str) -> Generator[None, None, None]:
         logger.removeHandler(handler)
         logger.setLevel(before)
         handler.close()
+
+
+@contextmanager
+def named_by_rank(rank: int) -> Generator[None, None, None]:
+    """Within it the library's warnings go to the standard error with the number of the process.
+
+    Example:
+        >>> with named_by_rank(3):
+        ...     logging.getLogger("footplate.runner").info("nobody is told")
+    """
+    logger = logging.getLogger("footplate")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"rank {rank}: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ...engine.data.dataset import meta_of
+from ...engine.data.even import even
 from ...engine.engine import Engine
 from ...engine.evaluating import measured
 from ...engine.events import Event, Events
@@ -113,7 +114,7 @@ class TrainLoop(BaseLoop):
             the model.
         """
         options, trainer = self.options, self.runner.trainer
-        data = self.runner.training_data(self.dataloader)
+        data = even(self.runner.training_data(self.dataloader))
         if options.workflow is not None:
             self._take_turns(trainer, data, options.workflow)
         else:

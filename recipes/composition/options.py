@@ -249,12 +249,17 @@ class DistCfg:
     """How processes talk to each other; a run of one process does not ask.
 
     Attributes:
-        backend: of ``torch.distributed``.
+        backend: of ``torch.distributed``; by default NCCL on CUDA, and Gloo for all else.
         timeout: seconds until a collective operation is given up.
     """
 
     backend: str | None = None
     timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time."""
+        if self.timeout is not None and not self.timeout > 0:
+            raise OptionError("timeout", "is a number of seconds above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +267,8 @@ class EnvCfg:
     """What a run takes place in.
 
     Attributes:
-        device: ``"auto"`` is the accelerator if there is one, or any device of torch by name.
+        device: ``"auto"`` is the accelerator if there is one, or any device of torch by name; of
+            several processes each takes the CUDA device of its number on its machine.
         cudnn_benchmark: whether cuDNN tries out which algorithm is fastest.
         mp_cfg: how worker processes start.
         dist_cfg: how processes talk to each other.

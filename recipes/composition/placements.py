@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from ...engine.placement.deepspeed import DeepSpeed
 from ...engine.placement.placement import Placement
 from ...engine.placement.ranks import world_size
 from ...engine.placement.replicated import Replicated
+from ...engine.placement.sharded import Sharded
 from ..config.objects import Objects
 from ..config.problems import Problem
 from ..config.registry import MODEL_WRAPPERS
@@ -21,6 +23,10 @@ _REPLICATED = "ddp"
 MODEL_WRAPPERS.register_module(
     Replicated, name=(_REPLICATED, "DistributedDataParallel", "MMDistributedDataParallel")
 )
+MODEL_WRAPPERS.register_module(
+    Sharded, name=("fsdp", "FullyShardedDataParallel", "MMFullyShardedDataParallel")
+)
+MODEL_WRAPPERS.register_module(DeepSpeed, name=("deepspeed", "MMDeepSpeedEngineWrapper"))
 
 
 def placement_of(

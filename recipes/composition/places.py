@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ...engine.errors import StateError
+from ...engine.placement.ranks import from_first, is_first, world_size
 from ...engine.stream.sink import Sink
 from .bundles import out_dir_of
 from .folders import (
@@ -22,6 +24,7 @@ from .folders import (
 )
 from .hooking import Hooks, merged
 from .learning import Learning
+from .restarts import checkpoint_before, note_run
 
 __all__ = ["Places"]
 
@@ -46,8 +49,11 @@ class Places(Learning):
     def to_resume(self) -> Path | None:
         """The checkpoint that the run goes on from; ``None`` if it begins anew.
 
-        A run without a name is not one of the experiments that are in ``work_dir``, too.
+        A run without a name is not one of the experiments that are in ``work_dir``, too. Processes
+        that torchrun has started again go on with the run that they were started for.
         """
+        if (before := checkpoint_before()) is not None:
+            return before
         elsewhere = self._elsewhere()
         resume, load_from = self.given["resume"], self.given["load_from"]
         where = self.experiment if elsewhere is None else elsewhere
@@ -58,9 +64,20 @@ class Places(Learning):
         """The seed of the run that is resumed; ``None`` if there is none."""
         try:
             found = self.to_resume
-        except StateError:  # which the call tells that needs it
+        except (StateError, RuntimeError):  # which the call tells that needs it
             return None
-        return None if found is None else seed_in(found, self._elsewhere() or self.experiment)
+        if found is None:
+            return None
+        return from_first(lambda: seed_in(found, self._elsewhere() or self.experiment))
+
+    def settle(self) -> None:
+        """Decide on the places at once, where processes have to do that together.
+
+        Later one of them alone may ask, and would wait for the others.
+        """
+        if world_size() > 1:
+            with suppress(StateError, RuntimeError):  # which the call tells that needs it
+                _ = self.folder
 
     def _elsewhere(self) -> str | None:
         """Where checkpoints go, if that is not the run's folder; asked for before hooks are."""
@@ -80,14 +97,21 @@ class Places(Learning):
         It is taken away with the runner if nothing was written there. A trial has one that is.
         """
         if self.is_trial:
-            made = Path(tempfile.mkdtemp(prefix="footplate-trial-"))
-            weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+            made = Path(from_first(lambda: tempfile.mkdtemp(prefix="footplate-trial-")))
+            if is_first():
+                weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
             return made
+        made = self._own_folder()
+        note_run(made)
+        return made
+
+    def _own_folder(self) -> Path:
         if self.to_resume is not None and (known := folder_of(self.to_resume, self.experiment)):
             return known
         top = first_missing(self.experiment)
         made = new_folder(self.experiment, self.timestamp)
-        weakref.finalize(self, remove_empty, made, top or made)
+        if is_first():
+            weakref.finalize(self, remove_empty, made, top or made)
         return made
 
     @cached_property

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ...engine.checkpoints.contents import HandlersDiffer
 from ...engine.checkpoints.store import CheckpointStore
 from ...engine.checkpoints.tensor_file import WeightsReport
@@ -35,6 +37,7 @@ _BEGINNING = ("load_from", "resume")
 class Saving(Engines):
     """What a runner does with checkpoints."""
 
+    _initialized: bool  # whether the model's own weights were drawn when it was placed
     _resumed: bool  # whether training goes on, or had its weights loaded by hand
 
     @property
@@ -61,7 +64,8 @@ class Saving(Engines):
 
         What is called next begins with them, whatever ``load_from`` and ``resume`` say.
         """
-        report = load_weights_from(self.model, filename, **options)
+        with self.placement.loading(self.model):
+            report = load_weights_from(self.model, filename, **options)
         self._loaded, self._resumed = Path(filename), True
         return report
 
@@ -103,13 +107,15 @@ class Saving(Engines):
             return
         if found is None and not self.given["resume"] and self.given["load_from"] is not None:
             if self._loaded is None:
-                load_weights_from(self.model, self.given["load_from"])
+                with self.placement.loading(self.model):
+                    load_weights_from(self.model, self.given["load_from"])
                 self._loaded = Path(self.given["load_from"])
         elif found is not None and trainer is not None and not self.is_trial:
             with self._telling_durations():
                 self._loaded = self._go_on(trainer, found)
         elif found is not None:
-            CheckpointStore(found.parent).load_weights(found, self.model)
+            with self.placement.loading(self.model):
+                CheckpointStore(found.parent).load_weights(found, self.model)
             self._loaded = found
         self._resumed = trainer is not None
 
@@ -169,11 +175,12 @@ class Saving(Engines):
             given = vars(given)
         self.plain_config["randomness"] = {**kept(given or {}), "seed": self.seed}
 
-    def init_weights(self) -> None:
-        """Let a model that can initialize itself, unless it has other weights, or will have."""
-        initialize = getattr(self.model, "init_weights", None)
-        if callable(initialize) and self._loaded is None and self.to_resume is None:
+    def init_weights(self, model: nn.Module) -> None:
+        """Let a model that can initialize itself, once, unless it has other weights, or will."""
+        initialize, done = getattr(model, "init_weights", None), self._initialized
+        if callable(initialize) and not done and self._loaded is None and self.to_resume is None:
             initialize()
+            self._initialized = self.placement.several
 
     def dump_config(self) -> Path:
         """Write what the run is made with into its folder, as ``config.yaml``.

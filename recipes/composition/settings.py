@@ -13,6 +13,7 @@ from torch import nn
 
 from ...engine.data.module import is_data_module
 from ...engine.errors import nearest
+from ...engine.placement.launchers import LAUNCHERS
 from ..config.objects import Objects, TypeNotFound
 from ..config.paths import joined
 from ..config.problems import ABSENT, Problem
@@ -44,7 +45,6 @@ Check = Callable[[Any, str, Objects], Iterable[Problem]]
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader")
 _OFFERED = ("runner", "dataloader", "evaluator")  # to loops
 _GROUPS_WITHIN: Mapping[type, Mapping[str, type]] = {EnvCfg: {"mp_cfg": MpCfg, "dist_cfg": DistCfg}}
-_LAUNCHERS = ("none", "pytorch", "mpi", "slurm")
 _MODES = (
     "default",
     "reduce-overhead",
@@ -289,13 +289,6 @@ def _level(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
         yield from _one_of(_LEVELS, given, path, objects)
 
 
-def _launcher(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
-    yield from _one_of(_LAUNCHERS, given, path, objects)
-    if given in _LAUNCHERS[1:]:
-        reason = "a runner trains in one process as yet; 'none' is the only launcher"
-        yield Problem(path=path, given=given, reason=reason)
-
-
 def _compile(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
     if given is not None and not isinstance(given, (bool, Mapping)):
         reason = "is true or false, or the options of torch.compile"
@@ -339,7 +332,7 @@ _CHECKS: Mapping[str, Check] = {
     "data_preprocessor": _spec_or_none,
     "load_from": _text,
     "resume": _resume,
-    "launcher": _launcher,
+    "launcher": partial(_one_of, LAUNCHERS),
     "env_cfg": partial(_options, EnvCfg),
     "log_processor": partial(_options, LogProcessorCfg),
     "log_level": _level,

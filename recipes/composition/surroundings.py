@@ -5,21 +5,29 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import multiprocessing
+import os
+import warnings
+from contextlib import suppress
 
 import torch
 
+from ...engine.errors import LaunchError
 from ...engine.placement.devices import device_of
+from ...engine.placement.launchers import place_in
+from ...engine.placement.launching import join
+from ...engine.placement.ranks import local_rank, world_size
 from ..config.problems import ABSENT, ConfigError, Problem
-from .options import EnvCfg, MpCfg
+from .options import DistCfg, EnvCfg, MpCfg
 
 __all__ = ["set_up"]
 
 
-def set_up(env: EnvCfg, *, deterministic: bool) -> torch.device:
-    """Set what ``env_cfg`` says, and find the device.
+def set_up(env: EnvCfg, *, launcher: str = "none", deterministic: bool) -> torch.device:
+    """Set what ``env_cfg`` says, join the processes that were launched together, find the device.
 
     Args:
         env: what is asked for.
+        launcher: what has launched them.
         deterministic: whether results have to be the same on each run; cuDNN may not try out
             algorithms then, whatever ``env`` says.
 
@@ -28,6 +36,7 @@ def set_up(env: EnvCfg, *, deterministic: bool) -> torch.device:
 
     Raises:
         ConfigError: if there is no such device here.
+        LaunchError: if the launcher has not told what it has to.
     """
     torch.backends.cudnn.benchmark = env.cudnn_benchmark and not deterministic
     if env.threads is not None:
@@ -36,12 +45,31 @@ def set_up(env: EnvCfg, *, deterministic: bool) -> torch.device:
         _set_up_processes(env.mp_cfg)
     if env.resource_limit is not None:
         _raise_file_limit(env.resource_limit)
-    return _device(env.device)
+    if launcher == "none":
+        _warn_if_several()
+    return _device(env, launcher)
 
 
-def _device(name: str) -> torch.device:
+def _warn_if_several() -> None:
+    """Say so, if each of several processes is about to train for itself."""
+    with suppress(LaunchError):  # nobody has asked
+        place = place_in(os.environ)
+        if place is not None and world_size() == 1:
+            warnings.warn(
+                f"{place.size} processes were launched by {place.launched_by}, and each of them "
+                f"runs for itself, since launcher='none'; give launcher='auto' to have them work "
+                f"together.",
+                stacklevel=2,
+            )
+
+
+def _device(env: EnvCfg, launcher: str) -> torch.device:
+    options = env.dist_cfg or DistCfg()
     try:
-        return device_of(name)
+        join(launcher, backend=options.backend, timeout=options.timeout, device=env.device)
+        return device_of(env.device, local_rank=local_rank() if world_size() > 1 else None)
+    except LaunchError:
+        raise
     except ValueError as error:
         problem = Problem(path="env_cfg.device", given=ABSENT, reason=str(error))
         raise ConfigError([problem]) from error

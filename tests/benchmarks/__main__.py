@@ -17,8 +17,12 @@ BENCHMARKS = [
     "runner",
     "trace",
     "loading",
+    "shards",
     "saving",
+    "distributed_saving",
     "crash",
+    "scaling",
+    "metric_reduction",
 ]
 
 chosen = sys.argv[1:] or BENCHMARKS

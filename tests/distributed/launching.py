@@ -45,10 +45,15 @@ class Ranks:
         world_size: how many.
         folder: where they work.
         seconds: how long a call may take.
+        behind: how long it may take in the others once one process has answered, if that is less.
     """
 
-    def __init__(self, world_size: int, folder: Path, *, seconds: float = 60) -> None:
+    def __init__(
+        self, world_size: int, folder: Path, *, seconds: float = 60, behind: float = 60
+    ) -> None:
         self.seconds = seconds
+        self.behind = behind
+        self.world_size = world_size
         together = surroundings(
             MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()), WORLD_SIZE=str(world_size)
         )
@@ -65,6 +70,13 @@ class Ranks:
             for rank in range(world_size)
         ]
 
+    def as_many_as(self, world_size: int) -> Ranks:
+        """The first so many of them as a world of their own; the others wait meanwhile."""
+        if world_size != self.world_size:
+            self.world_size = world_size
+            self.call(f"{__name__}:join_anew", world_size, free_port())
+        return self
+
     def call(self, function: str, *args: Any) -> list[Any]:
         """What ``module:function`` returns in each process, in the order of their ranks.
 
@@ -74,29 +86,39 @@ class Ranks:
             AssertionError: with the traceback of what it raised somewhere, or when it hangs.
         """
         asked = json.dumps([function, args]) + "\n"
-        for one in self.processes:
+        asked_of = self.processes[: self.world_size]
+        for one in asked_of:
             assert one.stdin is not None
             one.stdin.write(asked)
         until = time.monotonic() + self.seconds
-        told = [self._answer(one, until) for one in self.processes]
+        told: list[Any] = [None] * len(asked_of)
+        pending = dict(enumerate(asked_of))
+        while pending:
+            for rank in self._ready(pending, until):
+                if (answer := self._answer(pending[rank])) is not None:
+                    told[rank] = answer
+                    del pending[rank]
+                    until = min(until, time.monotonic() + self.behind)
         for rank, (_, error) in enumerate(told):
             assert error is None, f"rank {rank} of {len(told)}: {error}"
         return [result for result, _ in told]
 
-    def _answer(self, process: subprocess.Popen[str], until: float) -> Any:
-        """The next line that is an answer; others are what libraries print."""
+    def _ready(self, pending: dict[int, subprocess.Popen[str]], until: float) -> list[int]:
+        """Which of those that have not answered say something."""
+        ranks = {one.stdout: rank for rank, one in pending.items()}
+        ready, _, _ = select.select(list(ranks), [], [], max(until - time.monotonic(), 0))
+        if not ready:
+            self.close()
+            raise AssertionError(f"no answer of {sorted(pending)} in {self.seconds} s")
+        return [ranks[one] for one in ready]
+
+    def _answer(self, process: subprocess.Popen[str]) -> Any:
+        """The next line, if it is an answer; others are what libraries print."""
         assert process.stdout is not None
-        while True:
-            left = until - time.monotonic()
-            ready, _, _ = select.select([process.stdout], [], [], max(left, 0))
-            if not ready:
-                self.close()
-                raise AssertionError(f"no answer in {self.seconds} s")
-            line = process.stdout.readline()
-            if not line:
-                raise AssertionError(f"process {process.pid} is gone")
-            if line.startswith(MARK):
-                return json.loads(line.removeprefix(MARK))
+        line = process.stdout.readline()
+        if not line:
+            raise AssertionError(f"process {process.pid} is gone")
+        return json.loads(line.removeprefix(MARK)) if line.startswith(MARK) else None
 
     def close(self) -> None:
         """End them all."""
@@ -119,10 +141,21 @@ class Ranks:
 MARK = "\x02answer "
 
 
+def join_anew(world_size: int, port: int) -> None:
+    """Leave the world, and join one of so many."""
+    import torch.distributed
+
+    torch.distributed.destroy_process_group()
+    os.environ.update(WORLD_SIZE=str(world_size), MASTER_PORT=str(port))
+    torch.distributed.init_process_group("gloo")
+
+
 def serve() -> None:
     """Join the others, and call what is asked for, one line each, until there is no more."""
     import torch.distributed
 
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
     torch.distributed.init_process_group("gloo")
     for line in sys.stdin:
         function, args = json.loads(line)
@@ -131,5 +164,5 @@ def serve() -> None:
             told = [getattr(importlib.import_module(module), name)(*args), None]
         except BaseException:
             told = [None, traceback.format_exc()]
-        print(MARK + json.dumps(told), flush=True)
+        print(MARK + json.dumps(told), file=answers, flush=True)
     os._exit(0)  # threads that libraries leave behind may end an interpreter with an abort

@@ -226,13 +226,38 @@ def test_one_epoch_is_run_by_default():
     assert Engine(lambda engine, batch: None).run([10]).max_epochs == 1
 
 
-@pytest.mark.parametrize("limit", ["max_epochs", "max_iters", "epoch_length"])
+@pytest.mark.parametrize("limit", ["max_epochs", "max_iters"])
 @pytest.mark.parametrize(
     ("value", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)]
 )
 def test_limits_are_positive_whole_numbers(limit, value, error):
     with pytest.raises(error, match=f"{limit} is "):
         Engine(lambda engine, batch: None).run([10], **{limit: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(-1, ValueError), (1.5, TypeError), (True, TypeError)]
+)
+def test_the_length_of_an_epoch_is_a_whole_number(value, error):
+    with pytest.raises(error, match="epoch_length is "):
+        Engine(lambda engine, batch: None).run([10], epoch_length=value)
+
+
+@pytest.mark.covers("E4")
+def test_an_epoch_of_no_batches_is_run_where_it_is_said():
+    engine = Engine(lambda engine, batch: pytest.fail("there is no batch"))
+    fired = []
+    for event in Events:
+        engine.add_event_handler(event, lambda event=event: fired.append(str(event)))
+    state = engine.run([], epoch_length=0)
+    assert (state.epoch, state.iteration, state.epoch_length) == (1, 0, 0)
+    assert fired == [
+        "OPENED", "STARTED", "EPOCH_STARTED", "EPOCH_COMPLETED", "SAFE_POINT", "COMPLETED", "CLOSED"
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="say epoch_length=0 where none is meant"):
+        engine.run([])
+    with pytest.raises(ValueError, match="never gets to max_iters"):
+        Engine(lambda engine, batch: None).run([], epoch_length=0, max_iters=3)
 
 
 @pytest.mark.covers("A1")

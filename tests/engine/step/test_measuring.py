@@ -13,14 +13,12 @@ from ignite.metrics import metric as ignite
 from footplate import Engine
 from footplate.engine.errors import StateError
 from footplate.engine.step import collecting
-from footplate.engine.step.measuring import (
-    IgniteMeasure,
-    Measure,
-    ProcessMeasure,
-    TorchMeasure,
-    measure_of,
-    usage_of,
-)
+from footplate.engine.step.ignite_measure import IgniteMeasure
+from footplate.engine.step.measure import Measure
+from footplate.engine.step.measuring import measure_of
+from footplate.engine.step.metric_usage import usage_of
+from footplate.engine.step.process_measure import ProcessMeasure
+from footplate.engine.step.torch_measure import TorchMeasure
 
 torchmetrics = pytest.importorskip("torchmetrics")
 Pair = namedtuple("Pair", "y_pred y")

@@ -14,7 +14,7 @@ def test_the_commands_surface_is_the_one_that_people_know():
 @pytest.mark.covers("H6")
 @pytest.mark.parametrize(
     "command",
-    ["train", "val", "test", "predict", "plan", "report", "recipes", "copy", "doctor"],
+    ["train", "val", "test", "predict", "plan", "report", "merge", "recipes", "copy", "doctor"],
 )
 def test_each_command_explains_itself_by_example(command):
     done = called(command, "--help")

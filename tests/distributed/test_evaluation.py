@@ -1,0 +1,187 @@
+"""Metrics over the shares of several processes are those of one process that has all samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.distributed import evaluating
+from tests.distributed.launching import Ranks
+
+World = Callable[[int], Ranks]
+HERE = "tests.distributed.evaluating"
+WORLDS = [1, 2, 3, 4]
+# One puts together what it knows of each share about that share's own mean; the other subtracts
+# sums that are nearly equal.
+ROUGH = {"t_pearson", "correlation"}
+
+pytestmark = pytest.mark.covers("E4")
+
+
+def all_agree(told: list[Any]) -> Any:
+    """What all processes say, to the bit."""
+    texts = {json.dumps(one) for one in told}
+    assert len(texts) == 1, texts
+    return json.loads(texts.pop())
+
+
+def as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.covers("E1", "E2", "E3")
+@pytest.mark.parametrize("size", WORLDS)
+def test_every_metric_is_that_of_one_process(world: World, size: int):
+    examples = [[13, 2], [1, 2]]
+    names = [name for name in evaluating.NAMES if name not in ROUGH]
+    told = all_agree(world(size).call(f"{HERE}:measures", examples, names))
+    alone = as_json(evaluating.measures(examples, names))
+    for example, one, other in zip(examples, told, alone, strict=True):
+        for name in names:
+            assert evaluating.same(one[name], other[name]), (example, name, one[name], other[name])
+
+
+@pytest.mark.parametrize("size", WORLDS)
+def test_no_number_of_samples_is_special(world: World, size: int):
+    names = st.sets(st.sampled_from(sorted(set(evaluating.NAMES) - ROUGH)), min_size=2, max_size=3)
+    example = st.tuples(st.integers(0, 50), st.integers(1, 7), names.map(sorted))
+
+    @settings(
+        max_examples=10,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    )
+    @given(st.lists(example, min_size=3, max_size=5))
+    def check(examples: list[Any]) -> None:
+        told = all_agree(world(size).call(f"{HERE}:measures_each", examples))
+        assert evaluating.same(told, as_json(evaluating.measures_each(examples))), examples
+
+    check()
+
+
+def test_whole_numbers_are_exact(world: World):
+    names = ["accuracy", "confusion", "seen", "kept", "t_weighing", "t_cat"]
+    examples = [[n, 2] for n in range(1, 12)]
+    alone = as_json(evaluating.measures(examples, names))
+    for size in WORLDS:
+        assert all_agree(world(size).call(f"{HERE}:measures", examples, names)) == alone
+
+
+def test_rough_ones_come_near(world: World):
+    names = sorted(ROUGH)
+    (alone,) = evaluating.measures([[50, 4]], names)
+    (told,) = all_agree(world(3).call(f"{HERE}:measures", [[50, 4]], names))
+    for name in names:
+        assert told[name][name] == pytest.approx(alone[name][name], rel=1e-4)
+
+
+@pytest.mark.parametrize("usage", ["batch", "running"])
+@pytest.mark.parametrize("name", ["accuracy", "seen", "t_accuracy", "kept"])
+def test_metrics_of_each_iteration_keep_those_with_fewer_batches_waiting_for_nobody(
+    world: World, name: str, usage: str
+):
+    told = world(3).call(f"{HERE}:runs", [[7, 1], [2, 1], [6, 1]], name, usage)
+    last = all_agree([[values for _, values in one] for one in told])
+    assert [len(seen) for seen, _ in told[0]] == [3, 1, 2]
+    assert [len(seen) for seen, _ in told[2]] == [2, 0, 2]
+    if usage == "running":
+        alone = as_json(evaluating.measures([[7, 1], [2, 1], [6, 1]], [name]))
+        assert last == [one[name] for one in alone]
+
+
+def test_running_averages_are_the_same_everywhere_whatever_the_shares_are(world: World):
+    told = all_agree(world(2).call(f"{HERE}:averages", [4, 5, 1]))
+    alpha = 0.98
+    first = 0.98 * 0.5 + (1 - alpha) * 2.5  # the means over the processes
+    assert told[0][0]["plain"] == pytest.approx(first)
+    assert told[1][0]["plain"] == pytest.approx(alpha * first + (1 - alpha) * 4)
+    assert told[2][0] == pytest.approx({"plain": 0.0, "metric": 0.0})
+    assert told[0][0]["metric"] == pytest.approx(told[0][0]["plain"])
+
+
+@pytest.mark.covers("E3")
+@pytest.mark.parametrize("where", ["before", "behind"])
+@pytest.mark.parametrize("failing", [0, 1])
+def test_what_fails_on_one_process_is_raised_on_all_and_nobody_waits(
+    world: World, where: str, failing: int
+):
+    told = world(3).call(f"{HERE}:failures", where, failing, 2)  # the last one's share is empty
+    assert {raised for raised, _ in told} == {"ValueError: not to be computed"}
+    accuracy = evaluating.measures([[5, 2]], ["accuracy"])
+    assert all(goes_on == accuracy for _, goes_on in told)
+
+
+def test_processes_that_measure_different_things_are_told_so(world: World):
+    (first, second) = world(2).call(f"{HERE}:out_of_step")
+    assert first == second
+    said = "RuntimeError: the processes are out of step (process 0 hands in, for 'loss'"
+    assert first.startswith(said)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_run_that_is_cut_and_goes_on_measures_the_same(world: World, at: int):
+    for whole, resumed in all_agree(world(2).call(f"{HERE}:cut", 6, at)):
+        assert resumed == whole
+
+
+def test_an_empty_share_is_an_epoch_of_no_iterations(world: World):
+    told = world(2).call(f"{HERE}:epoch_events", 1)
+    (first, metrics, iterations), (second, others, none) = told
+    assert metrics == others == evaluating_alone(1)
+    assert (iterations, none) == (1, 0)
+    epoch = ["OPENED", "STARTED", "EPOCH_STARTED", "EPOCH_COMPLETED", "SAFE_POINT", "COMPLETED",
+             "CLOSED"]  # fmt: skip
+    assert second == epoch * 3  # the sanity check's, and two evaluations
+    assert "ITERATION_COMPLETED" in first
+
+
+@pytest.mark.covers("A3")
+@pytest.mark.parametrize(("unit", "n"), [("epoch", 1), ("epoch", 2), ("iteration", 1)])
+def test_a_turn_of_a_workflow_takes_an_empty_share(world: World, unit: str, n: int):
+    said, seen = all_agree(world(2).call(f"{HERE}:turns", 1, unit, n))
+    assert said is True
+    assert seen == [evaluating_alone(1)] * 2
+    (said, _) = all_agree(world(2).call(f"{HERE}:turns", 0, unit, n))
+    assert said.startswith("DataError: the data of phase 1 ('val') have zero size")
+
+
+def evaluating_alone(size: int) -> dict[str, Any]:
+    (values,) = evaluating.measures([[size, 2]], ["accuracy"])
+    return {f"val_{name}": value for name, value in values["accuracy"].items()}
+
+
+def test_every_process_knows_the_data_set(world: World):
+    assert all_agree(world(2).call(f"{HERE}:meta")) == {"classes": ["a", "b", "c"]}
+
+
+@pytest.mark.covers("I2")
+@pytest.mark.parametrize("usage", [None, "running"])
+def test_a_model_that_waits_for_others_is_called_as_often_everywhere(
+    world: World, usage: str | None
+):
+    examples = [[7, 2], [1, 2], [2, 1], [8, 2]]
+    alone = [one["accuracy"] for one in evaluating.measures(examples, ["accuracy"])]
+    told = world(3).call(f"{HERE}:in_step", examples, usage)
+    for number, (example, values) in enumerate(zip(examples, alone, strict=True)):
+        assert [one[number][0] for one in told] == [values] * 3, example
+        most = max(one[number][3] for one in told)
+        assert [one[number][1] for one in told] == [most] * 3
+        assert [one[number][2] for one in told] == [one[number][3] for one in told]
+
+
+def test_who_can_not_be_kept_company_says_so(world: World):
+    told = all_agree(world(2).call(f"{HERE}:without_length"))
+    assert told.startswith("ValueError: the processes are to be kept company in each iteration")
+
+
+@pytest.mark.covers("E3")
+def test_metrics_driven_by_hand_are_those_of_one_process(world: World):
+    for size in (5, 1):
+        told = all_agree(world(3).call(f"{HERE}:by_hand", size))
+        assert evaluating.same(told, as_json(evaluating.by_hand(size)))
