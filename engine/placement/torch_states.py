@@ -122,7 +122,20 @@ def _joined(parts: Mapping[str, Any], shares: list[States]) -> States:
             else _stacked(values, one._reductions[name], one.device)
             for name, values in several.items()
         }
+        _widen(joined[path])
     return joined
+
+
+def _widen(states: dict[str, Any]) -> None:
+    """Have the largest deviations from the mean of each share be those from the mean of all.
+
+    torchmetrics' correlations take the one for the other, and scale by it: by nothing, where every
+    share is constant, and say that the correlation is nan.
+    """
+    for axis in "xy":
+        if {"n_total", mean := f"mean_{axis}", most := f"max_abs_dev_{axis}"} <= states.keys():
+            means, counts = states[mean], states["n_total"]
+            states[most] = states[most] + (means - (means * counts).sum(0) / counts.sum(0)).abs()
 
 
 def _stacked(values: list[Any], reduction: Reduction | None, device: Any) -> Any:

@@ -61,6 +61,7 @@ def at_hand(value: Any) -> Any:
     """A tensor on the host; a single one, of numpy too, as a number; and so within a mapping.
 
     Example:
+        >>> import torch
         >>> at_hand({"recall": torch.tensor(0.5), "by class": torch.ones(2)})
         {'recall': 0.5, 'by class': tensor([1., 1.])}
     """

@@ -20,7 +20,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], 
     def of(size: int) -> Ranks:
         if not started or any(one.poll() is not None for one in started[-1].processes):
             folder = tmp_path_factory.mktemp("world")
-            started.append(Ranks(MOST, folder, seconds=60, behind=15))
+            started.append(Ranks(MOST, folder, seconds=120, behind=10))
+            started[-1].call("tests.distributed.evaluating:world_size")  # takes in the libraries
+            started[-1].seconds = 20
         return started[-1].as_many_as(size)
 
     yield of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -41,6 +42,9 @@ class Samples(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return self.scores[index], self.right[index]
+
+
+samples = functools.cache(Samples)
 
 
 class Kept:
@@ -153,10 +157,15 @@ def metrics_named(name: str, **options: Any) -> Metrics:
 def loader_of(size: int, batch_size: int, kind: str = "order") -> Any:
     """This process's share of so many samples."""
     if kind == "padded":
-        sampler = DistributedSampler(Samples(size), world_size(), rank(), shuffle=False)
-        return DataLoader(Samples(size), batch_size, sampler=sampler)
+        sampler = DistributedSampler(samples(size), world_size(), rank(), shuffle=False)
+        return DataLoader(samples(size), batch_size, sampler=sampler)
+    if kind == "last has most":
+        last = world_size() - 1 - rank()
+        return ordered_loader(
+            samples(size), batch_size, rank=last, world_size=world_size(), even=False
+        )
     return ordered_loader(
-        Samples(size), batch_size, rank=rank(), world_size=world_size(), even=False
+        samples(size), batch_size, rank=rank(), world_size=world_size(), even=False
     )
 
 
@@ -196,22 +205,22 @@ def measures_each(examples: list[Any]) -> list[dict[str, Any]]:
     return [measures([(size, batch_size)], names)[0] for size, batch_size, names in examples]
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two are equal; floats to a millionth, and nan to itself."""
+def same(one: Any, other: Any, error: float = 1e-7) -> bool:
+    """Whether two are equal; floats to a millionth or an absolute error, and nan to itself."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(same(one[k], other[k], error) for k in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(same(*pair, error) for pair in zip(one, other))  # noqa: B905
     if isinstance(one, float) and isinstance(other, float):
         both_nan = math.isnan(one) and math.isnan(other)
-        return both_nan or math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-7)
+        return both_nan or math.isclose(one, other, rel_tol=1e-6, abs_tol=error)
     return type(one) is type(other) and one == other
 
 
 # ---------------------------------------------------------------------- running
 
 
-def runs(examples: list[Any], name: str, usage: str) -> list[Any]:
+def runs(examples: list[Any], name: str, usage: str, kind: str = "order") -> list[Any]:
     """What stands in the metrics behind each iteration, and at the end."""
     told = []
     for size, batch_size in examples:
@@ -222,7 +231,7 @@ def runs(examples: list[Any], name: str, usage: str) -> list[Any]:
             Events.ITERATION_COMPLETED,
             lambda engine, seen=seen: seen.append(plain(engine.state.metrics)),
         )
-        data = loader_of(size, batch_size)
+        data = loader_of(size, batch_size, kind)
         told.append([seen, outcome(lambda: measured(evaluator, data))])  # noqa: B023
     return told
 
@@ -326,7 +335,7 @@ def turns(size: int, unit: str, n: int) -> Any:
 
 def meta() -> Any:
     """What all processes know of the data set."""
-    data = loader_of(1, 2)
+    data = ordered_loader(Samples(1), 2, rank=rank(), world_size=world_size(), even=False)
     data.dataset.metainfo = {"classes": ["a", "b", "c"]}
     evaluator = Engine(lambda engine, batch: batch, name="val")
     evaluator.attach(metrics_named("accuracy"))

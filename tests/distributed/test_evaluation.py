@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +17,9 @@ from tests.distributed.launching import Ranks
 World = Callable[[int], Ranks]
 HERE = "tests.distributed.evaluating"
 WORLDS = [1, 2, 3, 4]
-# One puts together what it knows of each share about that share's own mean; the other subtracts
-# sums that are nearly equal.
-ROUGH = {"t_pearson", "correlation"}
+# Both divide by what is left of fp32 numbers that are taken from each other, in one process, too:
+# near 0 a correlation is exact to the last digits of 1, not to its own.
+CORRELATIONS = {"t_pearson", "correlation"}
 
 pytestmark = pytest.mark.covers("E4")
 
@@ -34,51 +35,53 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+@functools.cache
+def alone(examples: str, names: str) -> Any:
+    """What one process says."""
+    return as_json(evaluating.measures(json.loads(examples), json.loads(names)))
+
+
+def assert_as_alone(told: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    for number, (one, other) in enumerate(zip(told, expected, strict=True)):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            error = 2e-6 if name in CORRELATIONS else 1e-7
+            assert evaluating.same(value, other[name], error), (number, name, value, other[name])
+
+
 @pytest.mark.covers("E1", "E2", "E3")
 @pytest.mark.parametrize("size", WORLDS)
 def test_every_metric_is_that_of_one_process(world: World, size: int):
-    examples = [[13, 2], [1, 2]]
-    names = [name for name in evaluating.NAMES if name not in ROUGH]
-    told = all_agree(world(size).call(f"{HERE}:measures", examples, names))
-    alone = as_json(evaluating.measures(examples, names))
-    for example, one, other in zip(examples, told, alone, strict=True):
-        for name in names:
-            assert evaluating.same(one[name], other[name]), (example, name, one[name], other[name])
+    examples = [[13, 2], [1, 2], [3, 1]]
+    told = all_agree(world(size).call(f"{HERE}:measures", examples, evaluating.NAMES))
+    assert_as_alone(told, alone(json.dumps(examples), json.dumps(evaluating.NAMES)))
 
 
 @pytest.mark.parametrize("size", WORLDS)
 def test_no_number_of_samples_is_special(world: World, size: int):
-    names = st.sets(st.sampled_from(sorted(set(evaluating.NAMES) - ROUGH)), min_size=2, max_size=3)
+    names = st.sets(st.sampled_from(sorted(evaluating.NAMES)), min_size=2, max_size=3)
     example = st.tuples(st.integers(0, 50), st.integers(1, 7), names.map(sorted))
 
     @settings(
-        max_examples=10,
+        max_examples=4,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.explicit, Phase.reuse, Phase.generate],
     )
-    @given(st.lists(example, min_size=3, max_size=5))
+    @given(st.lists(example, min_size=8, max_size=10))
     def check(examples: list[Any]) -> None:
         told = all_agree(world(size).call(f"{HERE}:measures_each", examples))
-        assert evaluating.same(told, as_json(evaluating.measures_each(examples))), examples
+        assert_as_alone(told, as_json(evaluating.measures_each(examples)))
 
     check()
 
 
 def test_whole_numbers_are_exact(world: World):
     names = ["accuracy", "confusion", "seen", "kept", "t_weighing", "t_cat"]
-    examples = [[n, 2] for n in range(1, 12)]
-    alone = as_json(evaluating.measures(examples, names))
+    examples = [[n, 2] for n in (1, 2, 3, 4, 5, 7, 11)]
+    expected = alone(json.dumps(examples), json.dumps(names))
     for size in WORLDS:
-        assert all_agree(world(size).call(f"{HERE}:measures", examples, names)) == alone
-
-
-def test_rough_ones_come_near(world: World):
-    names = sorted(ROUGH)
-    (alone,) = evaluating.measures([[50, 4]], names)
-    (told,) = all_agree(world(3).call(f"{HERE}:measures", [[50, 4]], names))
-    for name in names:
-        assert told[name][name] == pytest.approx(alone[name][name], rel=1e-4)
+        assert all_agree(world(size).call(f"{HERE}:measures", examples, names)) == expected
 
 
 @pytest.mark.parametrize("usage", ["batch", "running"])
@@ -91,8 +94,18 @@ def test_metrics_of_each_iteration_keep_those_with_fewer_batches_waiting_for_nob
     assert [len(seen) for seen, _ in told[0]] == [3, 1, 2]
     assert [len(seen) for seen, _ in told[2]] == [2, 0, 2]
     if usage == "running":
-        alone = as_json(evaluating.measures([[7, 1], [2, 1], [6, 1]], [name]))
-        assert last == [one[name] for one in alone]
+        expected = alone("[[7, 1], [2, 1], [6, 1]]", json.dumps([name]))
+        assert last == [one[name] for one in expected]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "seen", "t_accuracy", "f1"])
+def test_what_the_first_process_has_computed_before_does_not_stay(world: World, name: str):
+    examples = [[4, 1], [8, 3], [13, 2]]
+    told = world(3).call(f"{HERE}:runs", examples, name, "running", "last has most")
+    last = all_agree([[values for _, values in one] for one in told])
+    expected = as_json(evaluating.measures(examples, [name]))
+    assert evaluating.same(last, [one[name] for one in expected])
+    assert len(told[2][0][0]) > len(told[0][0][0])
 
 
 def test_running_averages_are_the_same_everywhere_whatever_the_shares_are(world: World):
@@ -166,9 +179,9 @@ def test_a_model_that_waits_for_others_is_called_as_often_everywhere(
     world: World, usage: str | None
 ):
     examples = [[7, 2], [1, 2], [2, 1], [8, 2]]
-    alone = [one["accuracy"] for one in evaluating.measures(examples, ["accuracy"])]
+    expected = [one["accuracy"] for one in evaluating.measures(examples, ["accuracy"])]
     told = world(3).call(f"{HERE}:in_step", examples, usage)
-    for number, (example, values) in enumerate(zip(examples, alone, strict=True)):
+    for number, (example, values) in enumerate(zip(examples, expected, strict=True)):
         assert [one[number][0] for one in told] == [values] * 3, example
         most = max(one[number][3] for one in told)
         assert [one[number][1] for one in told] == [most] * 3
