@@ -123,12 +123,14 @@ def weights_of(model: torch.nn.Module) -> dict[str, Tensor]:
 def write_weights(model: torch.nn.Module, file: str | Path) -> None:
     """Write the weights of a model as they are now, lent ones too; the disk has them then.
 
+    Those in shards are written whole, for which all processes call this.
+
     Raises:
         OSError: if the disk does not take them.
         TypeError: for extra state that is no tensor, and tensors that the format has no place for.
     """
     with DurableFile(file) as out:
-        write_tensors(out, _by_name(model))
+        write_tensors(out, {name: _whole(one) for name, one in _by_name(model).items()})
 
 
 def read_weights(model: torch.nn.Module, file: str | Path) -> None:
@@ -278,6 +280,10 @@ def _placed_as(own: object, tensor: Tensor) -> Tensor:
     """A tensor in pieces where the model's is."""
     whole = is_sharded(own) and not is_sharded(tensor)
     return laid_like(tensor, own) if whole else tensor
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor().cpu() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def _shape(value: object) -> Shape | None:

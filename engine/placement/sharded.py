@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -66,7 +67,7 @@ class Sharded(Placement):
         param_dtype: what units compute with, and what is gathered: ``"bf16"``, ``"fp16"``, or
             a type of torch. Shards and optimizer keep the type that the model has.
         reduce_dtype: what gradients are averaged in; as ``param_dtype`` by default.
-        output_dtype: what the units' floating-point outputs become.
+        output_dtype: what the model's floating-point outputs become.
         reshard_after_forward: whether a unit is freed between its forward and backward pass, and
             gathered anew. By default all are but the model's own, which backward begins with. A
             number is that of processes among which it is kept in parts meanwhile.
@@ -128,9 +129,9 @@ class Sharded(Placement):
         self._precision = MixedPrecisionPolicy(
             _type("param_dtype", param_dtype),
             _type("reduce_dtype", reduce_dtype),
-            _type("output_dtype", output_dtype),
-            cast_inputs,
+            cast_forward_inputs=cast_inputs,
         )
+        self._output_dtype = _type("output_dtype", output_dtype)
         self._root: FSDPModule | None = None
         self._inside = 0  # methods of the model that are at work
         self._whole = 0
@@ -155,6 +156,7 @@ class Sharded(Placement):
         for unit in chosen.values():
             self._shard(unit, **options, reshard_after_forward=self._reshards)
         reshards = False if chosen or self._reshards is None else self._reshards
+        options["mp_policy"] = replace(self._precision, output_dtype=self._output_dtype)
         self._shard(model, **options, reshard_after_forward=reshards)
         self.units = [*chosen, ""]
         for name in dict.fromkeys((*_METHODS, *self.methods)):

@@ -47,7 +47,9 @@ def _join(norms: list[_BatchNorm]) -> None:
     """Take the mean over the processes, of which each counts by how many batches it has seen."""
     for one in norms:
         mean, variance, seen = one.running_mean, one.running_var, one.num_batches_tracked
-        assert mean is not None and variance is not None and seen is not None
+        assert mean is not None
+        assert variance is not None
+        assert seen is not None
         own = torch.cat([mean.double() * seen, variance.double() * seen, seen.double().view(1)])
         total = summed_tensor(own).to(mean.device)
         means, count = total[:-1] / total[-1], total[-1]

@@ -34,7 +34,7 @@ from .options import (
     Randomness,
     TrainCfg,
 )
-from .placements import check_placement
+from .placements import check_one_optimizer, check_placement
 from .schedules import check_schedules
 from .sinks import check_visualizer
 
@@ -130,6 +130,7 @@ def problems_in(
     found.extend(_contradictions(arguments, objects))
     found.extend(check_monitored(arguments, objects))
     found.extend(check_averaged(arguments, objects))
+    found.extend(check_one_optimizer(arguments))
     return found
 
 
