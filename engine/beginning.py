@@ -178,11 +178,11 @@ def _go_on(engine: Engine, data: Any, epoch_length: int | None, *, extended: boo
     source.expect(state.dataloader)
     progress = engine.progress
     if source.moved:
-        at, (before, now) = source.position, source.refit(state.dataloader)
+        at, (before, now, there) = source.position, source.refit(state.dataloader)
         if length == before:  # else an epoch is no pass
             length = now
-            if progress.epoch_iteration == at and source.position is not None:
-                progress.epoch_iteration = source.position
+            if progress.epoch_iteration == at and there is not None:
+                progress.epoch_iteration = there
     state.epoch_length = length
     if progress.next is Next.NOTHING or (progress.next is Next.COMPLETED and extended):
         progress.next, progress.delivered = Next.STARTED, 0  # beyond the end that was reached

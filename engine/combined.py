@@ -7,7 +7,16 @@ from typing import Any, Literal, get_args
 
 from .beginning import check_data
 from .errors import DataError, nearest
-from .passes import Passes, moves_with_batches, passes_over, rewind, skip
+from .passes import (
+    Fitted,
+    Passes,
+    count_from,
+    moves_with_batches,
+    passes_over,
+    refit,
+    rewind,
+    skip,
+)
 from .random import preserved
 from .source import END, length_of
 
@@ -154,6 +163,24 @@ class _ShortestPasses(_Several):
     def begin(self) -> Iterator[Any]:
         walk = _Shortest({name: one.begin() for name, one in self._passes.items()})
         return map(self._data.together, walk)
+
+    def refit(self, position: int | None) -> Fitted | None:
+        """Share out the rest of each; the shortest rest says how many batches are left."""
+        told = [refit(one, position) for one in self._passes.values()]
+        fitted = [one for one in told if one is not None]
+        if len(fitted) < len(told):
+            return None
+        before, now = min(one[0] for one in fitted), min(one[1] for one in fitted)
+        left = [length - at for _, length, at in fitted if at is not None]
+        if not left or position is None:
+            return before, now, None
+        at = now if position >= before else max(now - min(left), 0)
+        self.count_from(at)
+        return before, now, at
+
+    def count_from(self, position: int) -> None:
+        for one in self._passes.values():
+            count_from(one, position)
 
     def go_on(self, position: int) -> Iterator[Any]:
         walk = _Shortest({name: one.go_on(position) for name, one in self._passes.items()})

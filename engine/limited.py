@@ -9,7 +9,7 @@ from typing import Any
 
 from .amount import Amount, Given
 from .beginning import check_data
-from .passes import Passes, Through, moves_with_batches, passes_over
+from .passes import Fitted, Passes, Through, moves_with_batches, passes_over
 from .random import preserved
 from .source import END, length_of
 
@@ -106,7 +106,20 @@ class Limited:
     def make_passes(self) -> Through:
         """Passes over the data, each cut."""
         most = self.amount.of_total(length_of(self.loader))
-        return Through(self.loader, lambda batches, position: _first(batches, most - position))
+        return Through(
+            self.loader, lambda batches, position: _first(batches, most - position), self._fitted
+        )
+
+    def _fitted(self, position: int | None, whole: Fitted) -> Fitted:
+        """Where a cut pass stands whose data another number of processes has begun."""
+        before, now, at = whole
+        most_before, most = self.amount.of_total(before), self.amount.of_total(now)
+        if position is None or at is None:
+            return most_before, most, None
+        if position >= most_before:
+            return most_before, most, most
+        there = most - (now - at)  # no more are left
+        return most_before, most, max(position * most // most_before, there)
 
     def __repr__(self) -> str:
         return f"<the first {self.amount} of each pass over a {type(self.loader).__name__}>"

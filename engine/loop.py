@@ -304,7 +304,7 @@ class Loop(Emitter):
         if self.state.epoch_length is None:
             if not self.progress.epoch_iteration:
                 raise DataError("the data gave not one batch; give at least one.")
-            self.state.epoch_length = self.progress.epoch_iteration
+            self.source.length = self.state.epoch_length = self.progress.epoch_iteration
             return END
         state, source, ended = self.state, self.source, self.source.iterator
         self.emit(self.channels["DATALOADER_STOP_ITERATION"])

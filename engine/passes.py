@@ -13,9 +13,11 @@ from .errors import DataError
 from .random import capture, preserved, restore
 
 __all__ = [
+    "Fitted",
     "Passes",
     "Resumable",
     "Through",
+    "count_from",
     "moves_with_batches",
     "passes_over",
     "refit",
@@ -23,6 +25,7 @@ __all__ = [
     "skip",
 ]
 
+Fitted = tuple[int, int, int | None]  # batches that a pass had and has, and the position now
 _PLAIN = (list, tuple, range, str, bytes, dict)  # which draw no random numbers
 
 
@@ -36,7 +39,8 @@ class Passes(Protocol):
     before the pass under way; ``moves_with_batches``, true where what is saved moves with each
     batch, so that none may be fetched ahead; and ``refit(position)``, which has the rest of a pass
     that was loaded shared out anew, as another number of processes has begun it. It returns how
-    many batches a pass had and has, and the position to go on from; or ``None`` if it can't.
+    many batches a pass had and has, and the position to go on from; or ``None`` if it can't. Those
+    that can have ``count_from(position)``, too: the rest is counted from another position then.
     """
 
     def begin(self) -> Iterator[Any]:
@@ -104,11 +108,19 @@ class Through:
     Args:
         data: the data.
         wrap: given an iterator over batches and the position that it stands at; returns another.
+        fit: where they are no whole passes: given a position and what ``refit()`` of the data says
+            of it; returns what is so of these.
     """
 
-    def __init__(self, data: Any, wrap: Callable[[Iterator[Any], int], Iterator[Any]]) -> None:
+    def __init__(
+        self,
+        data: Any,
+        wrap: Callable[[Iterator[Any], int], Iterator[Any]],
+        fit: Callable[[int | None, Fitted], Fitted] | None = None,
+    ) -> None:
         self._passes = passes_over(data)
         self._wrap = wrap
+        self._fit = fit
         self.moves_with_batches = moves_with_batches(self._passes)
 
     def begin(self) -> Iterator[Any]:
@@ -123,9 +135,19 @@ class Through:
         """Have the data as they were before the pass."""
         rewind(self._passes)
 
-    def refit(self, position: int | None) -> tuple[int, int, int | None] | None:
+    def refit(self, position: int | None) -> Fitted | None:
         """Share out the rest of the pass anew."""
-        return refit(self._passes, position)
+        fitted = refit(self._passes, position)
+        if fitted is None or self._fit is None:
+            return fitted
+        fitted = self._fit(position, fitted)
+        if (at := fitted[2]) is not None:
+            self.count_from(at)
+        return fitted
+
+    def count_from(self, position: int) -> None:
+        """Count the rest of the pass from another position."""
+        count_from(self._passes, position)
 
     def state_dict(self) -> dict[str, Any]:
         """The data's."""
@@ -147,10 +169,16 @@ def rewind(passes: Passes) -> None:
         back()
 
 
-def refit(passes: Passes, position: int | None) -> tuple[int, int, int | None] | None:
+def refit(passes: Passes, position: int | None) -> Fitted | None:
     """Share out the rest of a pass anew, as :class:`Passes` says; ``None`` where it can't be."""
     fit = getattr(passes, "refit", None)
     return fit(position) if callable(fit) else None
+
+
+def count_from(passes: Passes, position: int) -> None:
+    """Count the rest of a pass, which was shared out anew, from another position."""
+    again: Any = passes
+    again.count_from(position)
 
 
 class _WalkedAgain:

@@ -29,6 +29,8 @@ class Source:
         position: batches taken in the current pass, the batch in hand included; of one-shot data,
             whose passes are one, since the first of them; ``None`` while no pass is under way.
         moved: whether another number of processes has walked so far.
+        length: batches of a pass, as the run has found them or a saved one has; ``None`` if it
+            hasn't.
     """
 
     __slots__ = (
@@ -41,6 +43,7 @@ class Source:
         "_walked",
         "in_hand",
         "iterator",
+        "length",
         "moved",
         "passes",
         "position",
@@ -57,6 +60,7 @@ class Source:
         self.passes = passes
         self.position = position
         self.moved = False
+        self.length: int | None = None
         self._of: Any = None  # the data that are walked over
         self._over: Passes | None = None  # and how
         self._begun = False  # whether that is so in this run, rather than in one before
@@ -131,19 +135,29 @@ class Source:
         if not self._left:
             self._one_shot = data if hasattr(data, "__next__") else None
 
-    def refit(self, data: Any) -> tuple[int, int]:
+    def refit(self, data: Any) -> tuple[int | None, int | None, int | None]:
         """Stand where the rest begins, shared out among as many processes as there are now.
 
+        The pass is left where that can't be, and the next fetch begins another.
+
         Returns:
-            how many batches a pass had for each process, and has; zeros where it is not known.
+            how many batches a pass had for each process, and has, ``None`` where it is not known;
+            and how many of these count as taken, ``None`` if no pass was under way.
         """
         self.moved = False
-        fitted = None if data is None else refit(self._passes(data), self.position)
-        if fitted is None:
-            _warn_of_another_share(data)
-            return 0, 0
-        before, now, self.position = fitted
-        return before, now
+        if data is None:
+            return None, None, None
+        at = self.position
+        fitted = refit(self._passes(data), at)
+        if fitted is not None:
+            self.position = fitted[2]
+            return fitted
+        before, now = self.length, length_of(data)
+        self.position, self._left, self.length = None, at is not None, None
+        if at is None or at == before:
+            return before, now, None if at is None else now
+        _warn_of_another_share(data)
+        return before, now, 0
 
     def close(self) -> None:
         """Let go of the iterator, and so of its worker processes; the position stays."""
@@ -160,7 +174,7 @@ class Source:
 
     def replace(self) -> None:
         """Make way for other data, of which the next fetch begins a pass."""
-        self.iterator = self.position = self._state = None
+        self.iterator = self.position = self._state = self.length = None
 
     def anew(self) -> Source:
         """For a run that starts anew; worker processes that persist are kept."""
@@ -176,7 +190,12 @@ class Source:
     def state_dict(self) -> dict[str, Any] | None:
         """How the pass under way was begun, in plain values; ``None`` before the first."""
         if self._over is not None and self._begun:
-            return {"kind": _kind(self._over), "pass": self._over.state_dict()}
+            length = length_of(self._of)
+            return {
+                "kind": _kind(self._over),
+                "pass": self._over.state_dict(),
+                "length": self.length if length is None else length,
+            }
         return None if self._state is None else dict(self._state)
 
     def _passes(self, data: Any) -> Passes:
@@ -184,6 +203,7 @@ class Source:
             self._over = passes_over(data, self._over if data is self._of else None)
             self._of, self._begun = data, True
             state, self._state = self._state, None
+            self.length = None if state is None else state.get("length")
             if state is not None and state.get("kind") == _kind(self._over):
                 self._over.load_state_dict(state["pass"])
             elif state is not None:
@@ -225,9 +245,9 @@ def _kind(passes: Passes) -> str:
 def _warn_of_another_share(data: Any) -> None:
     warnings.warn(
         f"the run was saved by another number of processes, and a {type(data).__name__} can't be "
-        f"shared out anew amid a pass: each process goes on at the position where they were, so "
-        f"samples of this pass may be lost or come twice. Give ordered_loader(…) of a map-style "
-        f"data set.",
+        f"shared out anew amid a pass: the pass under way is left and a new one begun, and with it "
+        f"the epoch, where that is one pass; so samples that were taken in it come again. Give "
+        f"ordered_loader(…) of a map-style data set.",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -191,9 +191,10 @@ class Checkpoint(Handler):
 
     def _decide(self, engine: Engine) -> None:
         self._writing.check()
-        self._score = self._measured(engine) if self._score is None else self._score
-        if self._score is not None:
-            self._score = self._processes.agreed(lambda: self._score)
+        alike = self._due or self._is_measured(engine)  # in all processes, as no score need be
+        if self.metric is not None and alike:
+            own = self._measured(engine) if self._score is None else self._score
+            self._score = self._processes.agreed(lambda: own)
         among_best = self._score is not None and self._is_among_best(self._score)
         if self._due or among_best or self._must_save(engine):
             self._save(engine)
@@ -394,11 +395,16 @@ class Checkpoint(Handler):
 
     def _measured(self, engine: Engine) -> float | None:
         """The score that an evaluation has found for the weights as they are now."""
-        state = engine.state
-        if self.metric is None or state.measured.get(self.metric) != state.iteration:
+        if self.metric is None or not self._is_measured(engine):
             return None
-        value = scalars_of({self.metric: state.metrics.get(self.metric)}).get(self.metric)
+        metrics = engine.state.metrics
+        value = scalars_of({self.metric: metrics.get(self.metric)}).get(self.metric)
         return None if value is None else self._as_score(value)
+
+    def _is_measured(self, engine: Engine) -> bool:
+        if self.metric is None:
+            return False
+        return engine.state.measured.get(self.metric) == engine.state.iteration
 
     def _as_score(self, value: float) -> float | None:
         return None if math.isnan(value) else self.sign * value

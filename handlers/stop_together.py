@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import signal
+import traceback
 from collections.abc import Collection
 from typing import Any
 
 from ..engine.engine import Engine
 from ..engine.handler import Handler
 from ..engine.placement.agreement import agreement_of
-from ..engine.placement.failures import follows_from_another
+from ..engine.placement.failures import error_file, follows_from_another, write_error
 from ..engine.placement.last_resort import LastResort
 from ..engine.placement.ranks import world_size
 from ..engine.priority import Priority
@@ -89,10 +90,13 @@ class StopTogether(Handler):
             self._last.stand_down()
 
     def exception_raised(self, engine: Engine, exception: BaseException) -> None:
-        """Say of a failure that another one has brought about that it has."""
+        """Tell the launcher of a failure, and say of one that follows from another that it does."""
         if world_size() == 1:
             return
-        if follows_from_another(exception):
+        follows = follows_from_another(exception)
+        if (file := error_file()) is not None:  # torchrun shows the first of all
+            write_error(file, "".join(traceback.format_exception(exception)), follows=follows)
+        if follows:
             exception.add_note(_GONE)
         elif isinstance(exception, RuntimeError) and "imed out" in str(exception):
             exception.add_note(_NOT_COME)

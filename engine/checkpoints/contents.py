@@ -15,6 +15,8 @@ from ..engine import Engine
 from ..errors import StateError, nearest
 from ..placement.placement import Placement
 from ..serialization import is_plain, stateful
+from ..step.compiling import own_name
+from .laying import laid_as
 from .plain import check_plain
 from .shards import is_sharded, take_out
 from .tensor_file import check_weights, weights_of
@@ -154,6 +156,7 @@ class Contents:
         Raises:
             StateError: if the engine's state does not fit; it is as it was then.
         """
+        self._lay_out(engine, state, without)
         if _ENGINE in state and _ENGINE not in without:
             engine.load_state_dict(_completed(state[_ENGINE], engine, without))
             engine.state.metrics.update(state.get("metrics", {}))
@@ -167,6 +170,16 @@ class Contents:
                     raise
         if _RANDOM in state and _RANDOM not in without:
             random.restore(state[_RANDOM])
+
+    def _lay_out(self, engine: Engine, state: Mapping[str, Any], without: Collection[str]) -> None:
+        """Bring what was saved whole into pieces, where it is in pieces here."""
+        tensors = (*self.model.named_parameters(), *self.model.named_buffers())
+        named = {own_name(name): one for name, one in tensors if is_sharded(one)}
+        handlers = state.get(_ENGINE, {}).get("footplate", {}).get("handlers", {})
+        both = ((handlers, stateful(engine)), (state.get("others", {}), self.others))
+        for states, owners in both if named else ():
+            for key in states.keys() & owners.keys() - {*without}:
+                states[key] = laid_as(owners[key], states[key], named)
 
     def check_names(
         self, engine: Engine, without: Collection[str], state: Mapping[str, Any] | None = None

@@ -37,8 +37,8 @@ def warn_of_differences(path: Path, manifest: Manifest, world_size: int, *, leve
 def _of_sizes(path: Path, before: int, now: int) -> str:
     told = (
         f"{path} was saved by a run of {before} process{'es' * (before > 1)} and goes on with "
-        f"{now}: no sample of the pass under way is lost or comes twice, but batches, and so bits, "
-        f"are others"
+        f"{now}: the rest of the pass under way is shared out anew where the data can do so, else "
+        f"a warning says when they are given; batches, and so bits, are others"
     )
     if now > before:
         return (

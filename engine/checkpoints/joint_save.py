@@ -101,7 +101,8 @@ class JointSave:
 
     def _all(self, own: Files) -> Files:
         told = self._gather(own)
-        if self._error is not None:
+        first_failed = told[0][1] is not None  # and has taken the directory away under the others
+        if self._error is not None and not (first_failed and self._own):
             raise self._error
         raise_of_another([error for _, error in told])
         return {name: one for files, _ in told for name, one in files.items()}

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..errors import StateError
 from ..step.compiling import own_name
-from .plain import mapped
 from .shards import Layouts, is_sharded, put_back
 from .state_file import read_state
 from .tensor_file import read_tensors
@@ -69,11 +68,10 @@ def state_in(
         raise StateError(f"{folder} has no state of rank {rank}.")
     state = read_state(folder / state_name(rank))
     if INDEX not in files:
-        layouts = Layouts(model)
-        return _laid_out(state, layouts) if layouts else state
+        return state
     from .shard_files import index_of, read_shards
 
-    index, layouts, wanted = index_of(folder), Layouts(model), dict[str, Tensor]()
+    index, layouts, wanted = index_of(folder, files), Layouts(model), dict[str, Tensor]()
 
     def made(name: str) -> Tensor:
         if name not in index:
@@ -83,7 +81,7 @@ def state_in(
         return wanted[name]
 
     filled: dict[str, Any] = put_back(state, made)
-    read_shards(folder, wanted)
+    read_shards(folder, wanted, files)
     return filled
 
 
@@ -106,23 +104,16 @@ def weights_in(
         return tensors
     state = {} if model is None else model.state_dict()
     own = {own_name(name): one for name, one in state.items() if is_sharded(one)}
-    return {**tensors, **_from_shards(folder, own)}
+    return {**tensors, **_from_shards(folder, files, own)}
 
 
-def _laid_out(state: dict[str, Any], layouts: Layouts) -> dict[str, Any]:
-    """A state of a run whose tensors were whole, for a model that has them in pieces."""
-    handlers = state.get("engine", {}).get("footplate", {}).get("handlers", {})
-    for states in (handlers, state.get("others", {})):
-        for key, one in states.items():
-            states[key] = mapped(one, layouts.lay)
-    return state
-
-
-def _from_shards(folder: Path, own: dict[str, Any]) -> dict[str, Tensor]:
-    from .shard_files import index_of, read_shards
+def _from_shards(folder: Path, files: Collection[str], own: dict[str, Any]) -> dict[str, Tensor]:
+    from .shard_files import check_complete, index_of, read_shards
 
     wanted: dict[str, Tensor] = {}
-    for name, whole in index_of(folder).items():
+    index = index_of(folder, files)
+    check_complete(folder, files, index)
+    for name, whole in index.items():
         head, _, weight = name.partition(".")
         if head == "model":
             like = own.get(weight)
@@ -130,7 +121,7 @@ def _from_shards(folder: Path, own: dict[str, Any]) -> dict[str, Tensor]:
                 wanted[name] = torch.empty_like(like, dtype=whole.dtype)
             else:
                 wanted[name] = Layouts().empty(whole)
-    read_shards(folder, wanted)
+    read_shards(folder, wanted, files)
     return {name.partition(".")[2]: one for name, one in wanted.items()}
 
 

@@ -7,10 +7,8 @@ file of safetensors, and the first one an index in JSON, so that nothing that is
 from __future__ import annotations
 
 import json
-import math
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,13 +41,11 @@ from torch.futures import Future
 
 from ..errors import StateError
 from .durable import DurableFile
+from .shard_index import INDEX, is_of_pieces, read_index, shape_in
 from .shards import Piece, Shape
 from .tensor_file import write_tensors
 
-__all__ = ["INDEX", "index_of", "planned", "read_shards", "write_shards"]
-
-INDEX = "shards.json"
-_FILE = re.compile(r"shards-\d{5,}\.safetensors")
+__all__ = ["INDEX", "check_complete", "index_of", "planned", "read_shards", "write_shards"]
 
 Files = dict[str, tuple[int, str]]
 
@@ -104,12 +100,15 @@ def planned(directory: Path, pieces: Mapping[str, Piece], group: Any = None) -> 
     return writer.write
 
 
-def read_shards(directory: Path, into: Mapping[str, Tensor]) -> None:
+def read_shards(
+    directory: Path, into: Mapping[str, Tensor], files: Collection[str] | None = None
+) -> None:
     """Read tensors by name; each process reads what it has of them, and talks to no other.
 
     Args:
         directory: where the files are.
         into: tensors, whole or in pieces, that take the values.
+        files: the names of all that the checkpoint has; by default what is there.
 
     Raises:
         StateError: if a file is not as it was written, or has no such tensor.
@@ -118,7 +117,7 @@ def read_shards(directory: Path, into: Mapping[str, Tensor]) -> None:
         with warnings.catch_warnings():  # that no others are asked
             warnings.simplefilter("ignore", UserWarning)
             planner = DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
-            reader = _Reader(directory)
+            reader = _Reader(directory, files)
             load(dict(into), storage_reader=reader, planner=planner, no_dist=True)
     except CheckpointException as error:
         ((first, _), *_) = error.failures.values()
@@ -127,15 +126,41 @@ def read_shards(directory: Path, into: Mapping[str, Tensor]) -> None:
         raise StateError(f"{directory}: {type(first).__name__}: {first}.") from first
 
 
-def index_of(directory: Path) -> dict[str, Shape]:
+def index_of(directory: Path, files: Collection[str] | None = None) -> dict[str, Shape]:
     """What the tensors are like that a checkpoint has in pieces, by name.
+
+    Args:
+        directory: where the files are.
+        files: the names of all that the checkpoint has; by default what is there.
 
     Raises:
         StateError: if the index is not as it was written.
         OSError: if it can't be read.
     """
-    entries = _read(directory / INDEX)
-    return {name: _whole(entry) for name, entry in entries.items()}
+    return {name: shape_in(entry) for name, entry in read_index(directory, files).items()}
+
+
+def check_complete(directory: Path, files: Collection[str], index: Collection[str]) -> None:
+    """Refuse an index that leaves out tensors of which there are pieces.
+
+    Args:
+        directory: where the files are.
+        files: the names of all that the checkpoint has.
+        index: the names of the tensors that it speaks of.
+
+    Raises:
+        StateError: naming one of them.
+    """
+    for name in sorted(files):
+        if not is_of_pieces(name):
+            continue
+        with _opened(directory / name) as file:
+            others = {key for key in file.metadata() or {} if key != "format"}
+            if gone := {*file.keys(), *others} - {*index}:
+                raise StateError(
+                    f"{directory / INDEX} does not speak of {min(gone)!r}, of which {name} has a "
+                    f"piece."
+                )
 
 
 # ---------------------------------------------------------------------- writing
@@ -263,22 +288,25 @@ class _Writer(StorageWriter):
 class _Reader(StorageReader):
     """What the writer wrote."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, files: Collection[str] | None) -> None:
         self.directory = directory
+        self._names = files
         self._files: dict[MetadataIndex, str] = {}
+        self._pieces: dict[MetadataIndex, tuple[torch.dtype, list[int]]] = {}
 
     def reset(self, checkpoint_id: object = None) -> None:
         pass
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         found: dict[str, Any] = {}
-        for name, entry in _read(self.directory / INDEX).items():
-            whole = _whole(entry)
+        for name, entry in read_index(self.directory, self._names).items():
+            whole = shape_in(entry)
             chunks = []
             for chunk in entry["chunks"]:
                 offsets, sizes = torch.Size(chunk["offsets"]), torch.Size(chunk["sizes"])
                 chunks.append(ChunkStorageMetadata(offsets=offsets, sizes=sizes))
                 self._files[MetadataIndex(name, offsets)] = chunk["file"]
+                self._pieces[MetadataIndex(name, offsets)] = whole.dtype, chunk["sizes"]
             properties = TensorProperties(dtype=whole.dtype)
             found[name] = TensorStorageMetadata(properties, torch.Size(whole.size), chunks)
         return Metadata(state_dict_metadata=found)
@@ -305,7 +333,14 @@ class _Reader(StorageReader):
                     key = one.storage_index.fqn
                     key = key if key in names else others.get(key, key)
                     target = planner.resolve_tensor(one).detach()
-                    target.copy_(_cut(file, key, one.storage_offsets, one.lengths))
+                    part = _cut(file, key, one.storage_offsets, one.lengths)
+                    there = part.dtype, file.get_slice(key).get_shape()
+                    if there != (told := self._pieces[one.storage_index]):
+                        raise StateError(
+                            f"{self.directory / name} is not as it was written: of {key!r} it has "
+                            f"{_told(*there)}, and {INDEX} says {_told(*told)}."
+                        )
+                    target.copy_(part)
                     planner.commit_tensor(one, target)
         done: Future[None] = Future()
         done.set_result(None)
@@ -314,6 +349,10 @@ class _Reader(StorageReader):
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: object) -> bool:
         return True
+
+
+def _told(dtype: torch.dtype, shape: list[int]) -> str:
+    return f"{str(dtype).removeprefix('torch.')} {shape}"
 
 
 def _cut(file: Any, name: str, offsets: Any, lengths: Any) -> Tensor:
@@ -331,47 +370,7 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         with safe_open(str(file), framework="pt", device="cpu") as opened:
             yield opened
+    except StateError:
+        raise
     except (SafetensorError, ValueError, KeyError) as error:
         raise StateError(f"{file} is not as it was written: {error}.") from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """The entries of an index, each of which says where all of a tensor is, and once."""
-    try:
-        entries = json.loads(file.read_bytes())
-        for entry in entries.values():
-            _check(entry)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise StateError(
-            f"{file} is not as it was written: {type(error).__name__}: {error}."
-        ) from error
-    return dict(entries)
-
-
-def _check(entry: Mapping[str, Any]) -> None:
-    size, held = _numbers(entry["shape"]), 0
-    for chunk in entry["chunks"]:
-        offsets, sizes = _numbers(chunk["offsets"]), _numbers(chunk["sizes"])
-        if not len(offsets) == len(sizes) == len(size) or any(
-            at + length > whole for at, length, whole in zip(offsets, sizes, size, strict=True)
-        ):
-            raise ValueError(f"a piece {offsets}, {sizes} is not in a tensor of {size}")
-        if not _FILE.fullmatch(chunk["file"]):
-            raise ValueError(f"{chunk['file']!r} is no file of pieces")
-        held += math.prod(sizes)
-    if held != math.prod(size):
-        raise ValueError(f"of a tensor of {math.prod(size)} numbers there are {held}")
-    _whole(entry)
-
-
-def _whole(entry: Mapping[str, Any]) -> Shape:
-    dtype = getattr(torch, str(entry["dtype"]), None)
-    if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"there is no type {entry['dtype']!r}")
-    return Shape(tuple(entry["shape"]), dtype, tuple(map(str, entry["placements"])))
-
-
-def _numbers(given: Any) -> list[int]:
-    if not isinstance(given, list) or not all(type(one) is int and one >= 0 for one in given):
-        raise ValueError(f"{given!r} are no sizes")
-    return given

@@ -159,10 +159,6 @@ class Layouts:
         for one in reversed(sharded):  # of several, the first one counts
             self._by_size[tuple(one.shape)] = one
 
-    def __bool__(self) -> bool:
-        """Whether any tensor of the model lies in pieces."""
-        return self._mesh is not None
-
     def empty(self, whole: Shape) -> Tensor:
         """A tensor without values: like one of the model that has its shape, if there is any.
 
@@ -177,14 +173,6 @@ class Layouts:
             *whole.size, dtype=whole.dtype, device_mesh=mesh, placements=placements
         )
         return made
-
-    def lay(self, tensor: Tensor) -> Tensor:
-        """A whole tensor, each process of which has the same, laid out as the model's of its shape.
-
-        One that no tensor of the model has the shape of stays whole.
-        """
-        like = self._by_size.get(tuple(tensor.shape))
-        return tensor if like is None or is_sharded(tensor) else laid_like(tensor, like)
 
     def _of(self, whole: Shape) -> tuple[Any, Any]:
         like = self._by_size.get(whole.size)

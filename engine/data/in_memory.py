@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import TensorDataset
+from torch.utils.data import BatchSampler, TensorDataset
 
 from ..errors import DataError, StateError
 from ..nested import leaves, map_nested
-from ..passes import Passes
+from ..passes import Fitted, Passes
 from ..whole import whole
-from .order import Order
+from .dealing import Deal, batches_left
+from .order import Order, OrderSampler
 
 __all__ = ["InMemoryLoader"]
 
@@ -119,9 +122,14 @@ class _InMemoryPasses:
     def __init__(self, loader: InMemoryLoader) -> None:
         self._loader = loader
         self._number: int | None = None  # of the pass under way
+        sampler = BatchSampler(OrderSampler(loader.order), loader.batch_size, loader.drop_last)
+        self._left = partial(batches_left, sampler)
+        self._deal = Deal(loader.order.world_size, loader.batch_size, len(loader))
+        self._loaded: Deal | None = None  # of a pass that was begun elsewhere
 
     def begin(self) -> Iterator[Any]:
         self._number = self._loader.epoch
+        self._deal = replace(self._deal, start=0, ahead=0)
         return iter(self._loader)
 
     def go_on(self, position: int) -> Iterator[Any]:
@@ -134,7 +142,22 @@ class _InMemoryPasses:
         if self._number is None:
             self.begin()
             return self.go_on(position)
-        return _batches(self._loader, self._number, position)
+        return _batches(self._loader, self._number, position - self._deal.ahead, self._deal.start)
+
+    def refit(self, position: int | None) -> Fitted | None:
+        """Go on with a pass that another number of processes has begun; see :class:`Passes`."""
+        before, now = self._loaded, self._deal
+        if before is None:
+            return None
+        if position is None:
+            return before.batches, now.batches, None
+        now = replace(now, start=before.used(position), ahead=0)
+        self._deal = replace(now, ahead=now.batches - self._left(now))
+        return before.batches, now.batches, self._deal.ahead
+
+    def count_from(self, position: int) -> None:
+        """Count the rest of that pass from another position."""
+        self._deal = replace(self._deal, ahead=position)
 
     def rewind(self) -> None:
         """Have the pass under way begin next."""
@@ -151,11 +174,12 @@ class _InMemoryPasses:
             "shuffle": loader.order.shuffle,
             "pass": self._number,
             "next": loader.epoch,
+            "deal": self._deal.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         order = self._loader.order
-        if missing := self.state_dict().keys() - state.keys():
+        if missing := self.state_dict().keys() - state.keys() - {"deal"}:
             raise StateError(
                 f"the state belongs to data of another kind: it does not tell "
                 f"{', '.join(sorted(missing))}; give the data that the run was begun with."
@@ -179,14 +203,22 @@ class _InMemoryPasses:
                 RuntimeWarning,
                 stacklevel=2,
             )
+        self._loaded = deal = Deal.of(state.get("deal"))
+        if deal is not None and deal.world_size == self._deal.world_size:
+            self._deal = deal
         self._number = state["pass"]
         self._loader.set_epoch(state["next"])
 
 
-def _batches(loader: InMemoryLoader, number: int, position: int = 0) -> Iterator[Any]:
-    """The batches of one pass, from a position on."""
+def _batches(
+    loader: InMemoryLoader, number: int, position: int = 0, start: int = 0
+) -> Iterator[Any]:
+    """The batches of one pass, from a position on behind the samples that others used up."""
     size, data = loader.batch_size, loader.data
-    indices = loader.order.indices(number)[: len(loader) * size]
+    order = loader.order
+    indices = order.rest(number, start) if start else order.indices(number)
+    if loader.drop_last:
+        indices = indices[: len(indices) // size * size]
     tensors = leaves(data, kind=Tensor)
     everywhere: dict[Any, Any] = {one.device: indices.to(one.device) for _, one in tensors}
     everywhere[None] = indices.numpy()

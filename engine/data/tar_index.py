@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import DataError
 
-__all__ = ["TarIndex", "index_shards", "place_in"]
+__all__ = ["TarIndex", "index_shards", "is_header_of", "place_in"]
 
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -53,12 +53,14 @@ class TarIndex:
             with index.open("rb") as file:
                 head = json.loads(file.readline())
                 told = cls(int(head["bytes"]), int(head["samples"]))
+                if told.samples < 0:
+                    raise ValueError(f"{told.samples} samples")
                 rest = file.read().splitlines() if lines else None
         except FileNotFoundError as error:
             if error.filename == str(shard):
                 raise DataError(f"the shard {shard} is missing; {_ANEW}.") from None
-            return cls._by_headers(shard)
-        except (ValueError, KeyError, TypeError) as error:
+            return cls.by_headers(shard)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise DataError(f"{index} is no index of a shard; {_INDEX}.") from error
         if size != told.size:
             raise DataError(
@@ -73,7 +75,12 @@ class TarIndex:
         return cls(told.size, told.samples, rest)
 
     @classmethod
-    def _by_headers(cls, shard: Path) -> TarIndex:
+    def by_headers(cls, shard: Path) -> TarIndex:
+        """By the headers in the tar file alone, whatever lies beside it.
+
+        Raises:
+            DataError: if the shard is missing, torn, or no plain tar file.
+        """
         lines = [json.dumps(one, separators=(",", ":")).encode() for one in _samples_in(shard)]
         return cls(shard.stat().st_size, len(lines), lines)
 
@@ -106,18 +113,55 @@ def index_shards(shards: Iterable[str | Path]) -> None:
         DataError: if one is missing, torn, or no plain tar file.
     """
     for shard in map(Path, shards):
-        TarIndex._by_headers(shard).write(shard)
+        TarIndex.by_headers(shard).write(shard)
 
 
 def place_in(line: bytes) -> tuple[str, dict[str, tuple[int, int]]]:
     """The key of a sample, and by extension the first byte and the length of each of its files.
 
+    Raises:
+        ValueError: if the line tells of no sample.
+
     Example:
         >>> place_in(b'["digits/7",{"cls":[512,1]}]')
         ('digits/7', {'cls': (512, 1)})
     """
-    key, files = json.loads(line)
-    return key, {extension: (first, length) for extension, (first, length) in files.items()}
+    try:
+        key, files = json.loads(line)
+        places = {extension: (first, length) for extension, (first, length) in files.items()}
+        least = min(min(first - _BLOCK, length) for first, length in places.values())
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{line[:80]!r} tells of no sample") from error
+    if least < 0 or not isinstance(key, str):  # a file lies behind its header
+        raise ValueError(f"{line[:80]!r} tells of no sample")
+    return key, places
+
+
+def is_header_of(block: bytes, key: str, extension: str, length: int) -> bool:
+    """Whether a block of a tar file is plainly the header of a file of a sample.
+
+    Headers that need others before them, as those of files of 8 GiB, are none plainly.
+
+    Args:
+        block: the bytes before the file.
+        key: of the sample.
+        extension: of the file, in small letters.
+        length: of the file, in bytes.
+
+    Example:
+        >>> entry = tarfile.TarInfo("digits/7.CLS")
+        >>> entry.size = 1
+        >>> block = entry.tobuf()
+        >>> is_header_of(block, "digits/7", "cls", 1), is_header_of(block, "digits/8", "cls", 1)
+        (True, False)
+    """
+    found, size = block[:100].rstrip(b"\0"), block[124:136].strip(b" \0")
+    # a name that is too long or not plain stands in a header of its own, and here as well as it can
+    for encoding, errors in (("utf-8", "surrogateescape"), ("ascii", "replace")):
+        stem, rest = (one.encode(encoding, errors) for one in (f"{key}.", extension))
+        if found[: len(stem)] + found[len(stem) :].lower() == (stem + rest)[:100]:
+            return size == b"%011o" % length
+    return False
 
 
 def _beside(shard: Path) -> Path:
@@ -158,6 +202,8 @@ def _files_in(shard: Path) -> Iterator[tuple[str, int, int]]:
             whole = file.read(_BLOCK) == bytes(_BLOCK)
     except FileNotFoundError:
         raise DataError(f"the shard {shard} is missing; {_ANEW}.") from None
+    except IsADirectoryError:
+        raise DataError(f"the shard {shard} is a folder; give the paths of tar files.") from None
     except tarfile.TarError as error:
         raise DataError(
             f"the shard {shard} can't be read: {error}. It is torn, or no uncompressed tar file; "

@@ -7,6 +7,7 @@ import glob
 import itertools
 import os
 import re
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ..errors import DataError
 from ..whole import whole
 from .by_extension import decoded
 from .shard_order import ShardOrder
-from .tar_index import TarIndex, place_in
+from .tar_index import TarIndex, is_header_of, place_in
 
 __all__ = ["TarShards"]
 
@@ -50,7 +51,8 @@ class TarShards(Dataset[Any]):
         decoders, transform, at_once, window: as given.
 
     Raises:
-        DataError: if there are no shards, or one is missing or torn.
+        DataError: if there are no shards, or one is missing or torn; and when a sample is read, if
+            it does not lie where the index of its shard says.
 
     Example:
         >>> from footplate.engine.data.order import ordered_loader
@@ -134,6 +136,7 @@ class TarShards(Dataset[Any]):
         return sample
 
 
+_INDEX = "have index_shards() make an index anew"
 _MOST_OPEN = 64  # shards; each is an open file, and an index in memory
 
 
@@ -142,28 +145,54 @@ class _OpenShard:
 
     def __init__(self, path: Path, lines: list[bytes] | None) -> None:
         self._file = -1
+        self._is_proven = False  # whether all headers were read, and the lines are right
         self.path = path
         self.lines = lines or TarIndex.of(path, lines=True).lines or []
         try:
             self._file = os.open(path, os.O_RDONLY)
+            self._size = os.fstat(self._file).st_size
         except FileNotFoundError:
             raise DataError(f"the shard {path} is gone since the run began; fetch it.") from None
 
     def files(self, number: int) -> tuple[str, dict[str, bytes]]:
         """The key of a sample, and its files by extension; all are read at once."""
-        key, places = place_in(self.lines[number])
-        begin = min(first for first, _ in places.values())
+        try:
+            key, places = place_in(self.lines[number])
+        except ValueError as error:
+            raise DataError(
+                f"the index of the shard {self.path} is torn, as {error}; {_INDEX}."
+            ) from error
+        begin = min(first for first, _ in places.values()) - tarfile.BLOCKSIZE
         end = max(first + length for first, length in places.values())
+        if end > self._size:
+            raise DataError(
+                f"the shard {self.path} has {self._size} bytes, and the sample {key!r} ends at "
+                f"{end} as its index says: it is torn, or was written anew; fetch it again, or "
+                f"{_INDEX}."
+            )
         data = self._read(begin, end)
         if len(data) < end - begin:
             raise DataError(
                 f"the shard {self.path} ends in the midst of the sample {key!r}: it is torn; fetch "
                 f"it again."
             )
+        for extension, (first, length) in places.items():
+            header = data[first - begin - tarfile.BLOCKSIZE : first - begin]
+            if not self._is_proven and not is_header_of(header, key, extension, length):
+                self._prove(key)
         return key, {
             extension: data[first - begin : first - begin + length]
             for extension, (first, length) in places.items()
         }
+
+    def _prove(self, key: str) -> None:
+        """Compare the lines with all headers, since those of a sample are not plainly its own."""
+        if TarIndex.by_headers(self.path).lines != self.lines:
+            raise DataError(
+                f"the shard {self.path} is another than its index was made of: the sample {key!r} "
+                f"does not lie where that says; {_INDEX}, and write no shard anew that is in use."
+            )
+        self._is_proven = True
 
     def _read(self, begin: int, end: int) -> bytes:
         """The bytes from one place to another, fewer at the end of the file."""
@@ -183,12 +212,22 @@ def _paths(shards: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     if not isinstance(shards, str | Path):
         paths = [Path(one) for one in shards]
     elif found := re.search(r"\{(\d+)\.\.(\d+)\}", str(shards)):
+        _check_rest(str(shards), found)
         paths = list(map(Path, _numbered(str(shards), found)))
     else:
         paths = [Path(one) for one in sorted(glob.glob(str(shards)))]
     if not paths:
         raise DataError(f"there are no shards at {str(shards)!r}; give paths of tar files.")
     return tuple(paths)
+
+
+def _check_rest(pattern: str, found: re.Match[str]) -> None:
+    rest = pattern[: found.start()] + pattern[found.end() :]
+    if other := re.search(r"[*?]|\{\d+\.\.\d+\}", rest):
+        raise DataError(
+            f"the pattern {pattern!r} has {other[0]!r} beside {found[0]!r}, which stands alone; "
+            f"give a pattern with one of them, or the paths."
+        )
 
 
 def _numbered(pattern: str, found: re.Match[str]) -> Iterator[str]:

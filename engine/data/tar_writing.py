@@ -49,7 +49,8 @@ def write_shards(
 
     Raises:
         FileExistsError: if the folder is there.
-        DataError: if there are no samples, or for a key that names no sample of its own.
+        DataError: if there are no samples, for a key that names no sample of its own or leads out
+            of a folder, and for an extension or a name of tar files that is none.
         TypeError: for a value that nobody knows how to write.
 
     Example:
@@ -58,6 +59,10 @@ def write_shards(
         ['five/shard-000000.tar', 'five/shard-000001.tar', 'five/shard-000002.tar']
     """
     folder, per_shard = Path(folder), whole("per_shard", per_shard)
+    if "/" in name or "\0" in name:
+        raise DataError(
+            f"name={name!r} is no beginning of the name of a file; give the folder as such."
+        )
     if folder.exists():
         raise FileExistsError(f"{folder} is there already; give another folder, or take it away.")
     make_directory(folder.parent)
@@ -114,6 +119,11 @@ def _write_one(
 
 
 def _check_key(key: str, keys: set[str], number: int) -> None:
+    if "\0" in key or key.startswith("/") or ".." in key.split("/"):
+        raise DataError(
+            f"sample {number} has the key {key!r}, and files are named by it, which are to stay in "
+            f"one folder; give one without a NUL, a first slash or '..'."
+        )
     base = key.rpartition("/")[2]
     if not base or "." in base:
         raise DataError(
@@ -138,6 +148,11 @@ def _add(
     if not files:
         raise DataError(f"the sample {key!r} has no files; give one at least, by its extension.")
     for extension, value in files.items():
+        if "/" in extension or "\0" in extension:
+            raise DataError(
+                f"the sample {key!r} has a file with the extension {extension!r}, which is to be "
+                f"without a slash or a NUL; folders belong into the key, '__key__'."
+            )
         data = encoded(extension, value, encoders)
         entry = tarfile.TarInfo(f"{key}.{extension}")
         entry.size = len(data)

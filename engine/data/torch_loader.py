@@ -93,6 +93,10 @@ class LoaderPasses:
         """Go on with a pass that another number of processes has begun; see :class:`Passes`."""
         return self._indices.refit(position)
 
+    def count_from(self, position: int) -> None:
+        """Count the rest of that pass from another position."""
+        self._indices.count_from(position)
+
     def state_dict(self) -> dict[str, Any]:
         """How the pass was begun: generators, samplers with a state; the data's state as it is.
 
@@ -212,6 +216,10 @@ class _Indices:
         self._deal = replace(now, ahead=now.batches - batches_left(self._sampler, now))
         return before.batches, now.batches, self._deal.ahead
 
+    def count_from(self, position: int) -> None:
+        if self._deal is not None:
+            self._deal = replace(self._deal, ahead=position)
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "start": self.start,
@@ -234,6 +242,8 @@ class _Indices:
                 return  # its batches are others, and as many as that
             self._deal = deal
         if state["like"] != self._like:
+            if _names(state["like"]) != _names(self._like):  # their states say nothing to these
+                self._samplers = self._now = None
             warnings.warn(
                 f"the run was saved over a loader of {state['like']} and goes on with one of "
                 f"{self._like}, so its samples may be others.",
@@ -362,6 +372,10 @@ def _told_of(sampler: Any, parts: list[Any]) -> str:
         return f"{len(sampler)} batches by {names}"
     except (TypeError, NotImplementedError):
         return f"batches by {names}"
+
+
+def _names(told: str) -> str:
+    return told.partition("batches by ")[2]
 
 
 def _is_stateful(one: Any) -> bool:

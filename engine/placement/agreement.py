@@ -150,7 +150,8 @@ class Agreement(Handler):
         self._passed += 1
         if self._passed < self._gap and not _ends(engine):
             return
-        if engine.watch is not None and engine.watch.held and engine.watch.engine is engine:
+        watch = engine.watch
+        if watch is not None and (watch.held or watch.engine is not engine):
             self._meet(engine)
 
     def _hold(self, engine: Engine) -> None:
@@ -163,7 +164,7 @@ class Agreement(Handler):
 
     def _meet(self, engine: Engine) -> None:
         watch: Any = engine.watch
-        if watch.signum is not None:
+        if watch.signum is not None and watch.engine is engine:
             self._wanted[_SIGNAL] = float(watch.signum)
         each = (time.monotonic() - self._since) / self._passed
         iteration = engine.state.iteration

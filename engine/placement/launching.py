@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +15,14 @@ from .devices import device_of
 from .failures import attempt, error_file
 from .launchers import Place, place_in
 from .orphans import end_with_launcher
-from .ranks import barrier, world_size
+from .ranks import world_size
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["join", "leave"]
+
+_A_MOMENT = 0.1  # seconds
 
 _made: list[Any] = []  # the group that join() made, if it did
 _spares: list[bool] = []  # whether forks were told already
@@ -79,6 +84,7 @@ def join(
     _made[:] = [distributed.group.WORLD]
     _tell_ignite()
     _spare_children()
+    atexit.register(_let_go)
     if error_file() is not None:  # torchrun's; other launchers have a daemon that ends all
         end_with_launcher()
     return True
@@ -94,15 +100,27 @@ def leave() -> None:
         >>> leave()
     """
     distributed = sys.modules.get("torch.distributed")
-    made, _made[:] = [*_made], []
-    if not made or distributed is None or distributed.group.WORLD is not made[0]:
+    is_ours = distributed is not None and _made == [distributed.group.WORLD]
+    _made.clear()
+    if distributed is None or not is_ours:
         return
-    barrier()  # the first of them may be the one that all others reach each other by
+    distributed.barrier()  # the first of them may be the one that all others reach each other by
     import ignite.distributed as idist
 
     idist.finalize()
     if distributed.is_initialized():
         distributed.destroy_process_group()
+    _let_go()
+
+
+def _let_go() -> None:
+    """Have the group's threads let go of the tensors that they have sent.
+
+    They may hold the last of one a moment longer than whoever waited for it; and one that wants
+    the interpreter to take it back when that has begun to end, ends the process by SIGABRT.
+    """
+    gc.collect()  # wrappers of models are in cycles, and keep a group that was left
+    time.sleep(_A_MOMENT)
 
 
 def _tell_torch(place: Place) -> None:

@@ -70,11 +70,13 @@ class Placement:
         """Call what runs the model's forward pass in training."""
         return function(*args)
 
-    def batch(self, *, opens: bool, closes: bool) -> AbstractContextManager[Any]:
+    def begin(self) -> None:
+        """Do what comes before each window of batches."""
+
+    def batch(self, *, closes: bool) -> AbstractContextManager[Any]:
         """The context of a batch's forward and backward passes.
 
         Args:
-            opens: whether a window of batches begins.
             closes: whether an optimizer step follows; else gradients are gathered, and need not
                 be exchanged.
         """
@@ -106,6 +108,14 @@ class Placement:
 
     def align(self, model: nn.Module) -> None:
         """Have the buffers of the model, as running means, the same in all processes."""
+
+    def kept(self, gradient: Tensor) -> Tensor:
+        """A copy of a gradient of an open window, as this process saves it; asks no other."""
+        return gradient.clone()
+
+    def taken(self, gradient: Tensor, parameter: Tensor) -> Tensor:
+        """A copy of a gradient that was :meth:`kept`, for a parameter to go on with."""
+        return gradient.to(parameter.device, parameter.dtype, copy=True)
 
     def loading(self, model: nn.Module) -> AbstractContextManager[Any]:
         """The context in which weights are loaded; all processes have to enter it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +23,12 @@ _KNOWN = inspect.signature(DistributedDataParallel.__init__).parameters
 _SYNC = "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers"
 _NOT_ITS_BUSINESS = {name: False for name in ("init_sync", _SYNC) if name in _KNOWN}
 """What would be done once more by a run that goes on, amid a window, too."""
+
+
+_UNUSED = (
+    "here it is said as Replicated(find_unused_parameters=True), or by the runner's "
+    "model_wrapper_cfg={'find_unused_parameters': True}."
+)
 
 
 class Replicated(Placement):
@@ -84,7 +91,9 @@ class Replicated(Placement):
             "bucket_cap_mb": bucket_cap_mb,
         }
         self.several = world_size() > 1
-        self._made: Callable[[], DistributedDataParallel] | None = None
+        self._wraps = False
+        self._trained: list[bool] = []  # which parameters were when the model was wrapped
+        self._parameters: list[nn.Parameter] = []
         self._replica: DistributedDataParallel | None = None
         self._model: nn.Module | None = None
         self._exchanged = False  # whether backward has exchanged the gradients of the window
@@ -102,27 +111,38 @@ class Replicated(Placement):
         """Know the model; it is wrapped when it is first called."""
         if model is not self._model:
             self.place(model)
+        self._parameters = [*model.parameters()]
+        self._wraps = self.several and one_backward
         self._replica = None
-        trained = any(one.requires_grad for one in model.parameters())
-        wrapped = self.several and one_backward and trained
-        self._made = (
-            (lambda: DistributedDataParallel(_Forward(model), **self.options)) if wrapped else None
-        )
+
+    def begin(self) -> None:
+        """Have the first one's buffers, and wrap the model anew if others of it are trained."""
+        assert self._model is not None, "bind() comes before"
+        if self.broadcast_buffers:
+            self.align(self._model)
+        if self._replica is not None and self._trained != _trained(self._parameters):
+            self._replica = None
+            gc.collect()  # it is in cycles, and would exchange gradients besides
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call the forward pass; where gradients are exchanged meanwhile, by the wrapper."""
-        if self._made is None:
+        if self._replica is None:
             return function(*args)
-        return self._wrapper(self._made)(function, *args)
+        try:
+            return self._replica(function, *args)
+        except RuntimeError as error:
+            if "find_unused_parameters" in str(error):
+                error.add_note(_UNUSED)
+            raise
 
-    def batch(self, *, opens: bool, closes: bool) -> AbstractContextManager[Any]:
-        """Exchange gradients in backward if a step follows, and buffers if a window begins."""
-        if opens and self.broadcast_buffers and self._model is not None:
-            self.align(self._model)
-        if self._made is None:
+    def batch(self, *, closes: bool) -> AbstractContextManager[Any]:
+        """Exchange gradients in backward if a step follows."""
+        if self._replica is None and self._wraps:
+            self._wrap()
+        if self._replica is None:
             return nullcontext()
         self._exchanged = closes
-        return nullcontext() if closes else self._wrapper(self._made).no_sync()
+        return nullcontext() if closes else self._replica.no_sync()
 
     def reduce(self, parameters: Sequence[Tensor]) -> None:
         """Average the gradients, unless backward has done so."""
@@ -139,10 +159,16 @@ class Replicated(Placement):
         if self.several:
             spread(model.buffers())
 
-    def _wrapper(self, make: Callable[[], DistributedDataParallel]) -> DistributedDataParallel:
-        if self._replica is None:
-            self._replica = make()
-        return self._replica
+    def _wrap(self) -> None:
+        """Wrap the model as it is now; later it is too late for those that are not trained."""
+        assert self._model is not None, "bind() comes before"
+        self._trained = _trained(self._parameters)
+        if any(self._trained):
+            self._replica = DistributedDataParallel(_Forward(self._model), **self.options)
+
+
+def _trained(parameters: Sequence[Tensor]) -> list[bool]:
+    return [one.requires_grad for one in parameters]
 
 
 class _Forward(nn.Module):

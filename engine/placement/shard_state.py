@@ -10,14 +10,16 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Partial
 
 __all__ = [
+    "are_held",
+    "as_summand",
     "average_held",
     "cast_inputs",
     "forget_batch",
     "free_after_forward",
     "frees_after_forward",
     "hold",
-    "is_holding",
     "keep_after_forward",
+    "own_summand",
 ]
 
 
@@ -42,14 +44,31 @@ def hold(root: FSDPModule) -> None:
         if gradient is None and hasattr(one, "_unsharded_param"):
             gradient, one._unsharded_param.grad = one._unsharded_param.grad, None
         if gradient is not None:
-            own = gradient.to(parameter.dtype)
-            summand = DTensor.from_local(own, parameter.device_mesh, [Partial()], run_check=False)
+            summand = as_summand(gradient.to(parameter.dtype), parameter)
             parameter.grad = summand if parameter.grad is None else parameter.grad + summand
 
 
-def is_holding(root: FSDPModule) -> bool:
-    """Whether there are gradients that were not exchanged."""
-    return any(_is_held(one.sharded_param.grad) for one in _parameters(root))
+def are_held(root: FSDPModule) -> bool | None:
+    """Whether the gradients that there are were not exchanged; ``None`` if there are none."""
+    for one in _parameters(root):
+        if one.sharded_param.grad is not None:
+            return _is_held(one.sharded_param.grad)
+    return None
+
+
+def as_summand(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """A process's whole gradient as part of a sum still to be made; one in pieces as it is."""
+    if isinstance(gradient, DTensor) or not isinstance(parameter, DTensor):
+        return gradient
+    return DTensor.from_local(gradient, parameter.device_mesh, [Partial()], run_check=False)
+
+
+def own_summand(gradient: Tensor) -> Tensor:
+    """A copy of a gradient; of a sum still to be made, of what this process adds to it."""
+    if _is_held(gradient):
+        assert isinstance(gradient, DTensor)
+        return gradient.to_local().clone()
+    return gradient.clone()
 
 
 def average_held(parameters: Iterable[Tensor]) -> None:

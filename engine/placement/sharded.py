@@ -26,14 +26,16 @@ from .materializing import materialize, tensors_of
 from .placement import Placement
 from .ranks import world_size
 from .shard_state import (
+    are_held,
+    as_summand,
     average_held,
     cast_inputs,
     forget_batch,
     free_after_forward,
     frees_after_forward,
     hold,
-    is_holding,
     keep_after_forward,
+    own_summand,
 )
 from .sharding import submodules_to_shard
 from .solitude import join_alone
@@ -73,7 +75,7 @@ class Sharded(Placement):
             number is that of processes among which it is kept in parts meanwhile.
         no_sync: whether the gradients of a window of several batches are exchanged once, at its
             end. It spares exchanges, but until then each process holds gradients of all
-            parameters, and no checkpoint can be written.
+            parameters, and a checkpoint that is written then has them once for each process.
         cast_inputs: whether floating-point inputs of units are cast to ``param_dtype``.
         offload: whether shards and optimizer state lie in the CPU's memory.
         methods: further methods of the model that are called in the place of ``forward``.
@@ -136,6 +138,7 @@ class Sharded(Placement):
         self._inside = 0  # methods of the model that are at work
         self._whole = 0
         self._holds = False  # whether the batch at hand leaves its gradients unexchanged
+        self._goes_on = False  # whether gradients of an open window were ever loaded
 
     def place(self, model: nn.Module) -> nn.Module:
         """Put the model on its device in shards; the same object, with other parameters.
@@ -186,12 +189,13 @@ class Sharded(Placement):
             )
 
     @contextmanager
-    def batch(self, *, opens: bool, closes: bool) -> Iterator[None]:
+    def batch(self, *, closes: bool) -> Iterator[None]:
         """Average gradients in backward, or hold them; after an error forget the batch."""
         root = self._root
         assert root is not None, "bind() comes before"
-        if self.no_sync:
-            self._holds = not closes or is_holding(root)
+        if self.no_sync or self._goes_on:
+            holds = are_held(root)
+            self._holds = self.no_sync and not closes if holds is None else holds
             root.set_requires_gradient_sync(not self._holds)
         try:
             yield
@@ -207,8 +211,17 @@ class Sharded(Placement):
 
     def reduce(self, parameters: Sequence[Tensor]) -> None:
         """Average the gradients that processes hold of a window."""
-        if self.no_sync:
+        if self.no_sync or self._goes_on:
             average_held(parameters)
+
+    def kept(self, gradient: Tensor) -> Tensor:
+        """A copy; of one that was not exchanged, of what this process adds to it."""
+        return own_summand(gradient)
+
+    def taken(self, gradient: Tensor, parameter: Tensor) -> Tensor:
+        """A copy; the rest of its window is exchanged when it was, in backward or at the end."""
+        self._goes_on = True  # the window may be of a run with another no_sync
+        return as_summand(super().taken(gradient, parameter), parameter)
 
     def mean(self, total: float | Tensor) -> float | Tensor:
         """The mean over the processes."""

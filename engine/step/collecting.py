@@ -23,7 +23,8 @@ def computed(metric: Any, size: int | None, *, who: str | None = None) -> dict[s
         metric: has a list ``results``, and ``compute_metrics(results)``. ``collect_device`` says
             by which memory results travel; names get ``prefix``, else ``default_prefix``, before
             a slash.
-        size: samples in the data set; ``None`` where that is not known.
+        size: samples in the data set; ``None`` where that is not known, or each sample was dealt
+            out once: then nothing is cut.
         who: what the metric is called in errors.
 
     Raises:
@@ -67,9 +68,11 @@ def _dealt(shares: list[list[Any]], size: int | None, who: str) -> list[Any]:
     everything = put_back(shares)
     if size is None:
         return everything
-    if len(everything) >= max(2 * size, size + len(shares)):
+    if len(everything) >= size + len(shares):  # at most one a process but the first fills up
         raise ValueError(
             f"{who} has {len(everything)} results of {size} samples; those of samples that "
-            f"were dealt out twice can't be told. Append one entry a sample in process()."
+            f"were dealt out twice can't be told. Append one entry a sample in process(), or deal "
+            f"each sample out once, by ordered_loader(dataset, batch_size, rank=rank(), "
+            f"world_size=world_size(), even=False)."
         )
     return everything[:size]

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from ..data.device import move
+from ..events import Events
 from ..handler import Handler
 from ..nested import map_nested
 from ..placement.company import Company, company_of
+from ..placement.placement import Placement
 from ..placement.ranks import gathered, rank, world_size
 from ..priority import Priority
 from .announcer import Announcer
@@ -41,6 +43,8 @@ class EvaluationStep(Handler):
         precision: what the forward pass computes with; what it gives in half precision comes out
             as fp32, which metrics that go through numpy need.
         in_step: whether all processes go through as many forward passes.
+        placement: how several processes train the model: it tells ``in_step``, and has all of them
+            evaluate with the first one's buffers, such as running means.
     """
 
     priority = Priority.HIGHEST
@@ -53,9 +57,11 @@ class EvaluationStep(Handler):
         predicts: bool = False,
         precision: str | Precision = "fp32",
         in_step: bool = False,
+        placement: Placement | None = None,
     ) -> None:
         self.contract = contract
-        self.in_step = in_step
+        self.in_step = in_step or (placement is not None and placement.in_step)
+        self._placement = placement
         self.precision = Precision.of(precision)
         self._ask = contract.predict if predicts else contract.evaluate
         self._announce = Announcer()
@@ -69,6 +75,13 @@ class EvaluationStep(Handler):
         if self.in_step and world_size() > 1:
             self._company = company_of(engine)
             self._company.invite(self._keep_company)
+        if self._placement is not None and self._placement.several:
+            # behind all that puts other weights into the model
+            engine.add_event_handler(Events.OPENED, self._align, priority=Priority.LOWEST)
+
+    def _align(self, engine: Engine) -> None:
+        assert self._placement is not None
+        self._placement.align(self.contract.model)
 
     def opened(self, engine: Engine) -> None:
         """Note the mode of every submodule, and set them to evaluation mode."""
@@ -125,6 +138,7 @@ def evaluation_step(
     contract: str | Contract | None = None,
     precision: str | Precision = "fp32",
     in_step: bool = False,
+    placement: Placement | None = None,
 ) -> EvaluationStep:
     """An evaluation step for a model; a plain module's output is the pair ``(y_pred, y)``.
 
@@ -136,6 +150,7 @@ def evaluation_step(
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; outputs are fp32 in any case.
         in_step: whether all processes go through as many forward passes; see
             :class:`EvaluationStep`.
+        placement: how several processes train the model, which tells that, too.
 
     Example:
         >>> from ignite.metrics import MeanSquaredError
@@ -149,7 +164,7 @@ def evaluation_step(
         True
     """
     contract = _contract_of(model, loss, contract)
-    return EvaluationStep(contract, precision=precision, in_step=in_step)
+    return EvaluationStep(contract, precision=precision, in_step=in_step, placement=placement)
 
 
 def prediction_step(
@@ -158,6 +173,7 @@ def prediction_step(
     contract: str | Contract | None = None,
     precision: str | Precision = "fp32",
     in_step: bool = False,
+    placement: Placement | None = None,
 ) -> EvaluationStep:
     """A prediction step for a model; a plain module's output is its answer to the input.
 
@@ -166,6 +182,7 @@ def prediction_step(
         contract: how to get outputs from the model, if that is not to be found out.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; outputs are fp32 in any case.
         in_step: whether all processes go through as many forward passes.
+        placement: how several processes train the model, which tells that, too.
 
     Example:
         >>> from footplate import Engine
@@ -174,7 +191,9 @@ def prediction_step(
         torch.Size([4, 3])
     """
     contract = _contract_of(model, None, contract)
-    return EvaluationStep(contract, predicts=True, precision=precision, in_step=in_step)
+    return EvaluationStep(
+        contract, predicts=True, precision=precision, in_step=in_step, placement=placement
+    )
 
 
 def _single(value: torch.Tensor) -> torch.Tensor:

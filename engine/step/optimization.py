@@ -402,7 +402,8 @@ class Optimization(Handler):
         """The optimizer, the scaler, and what an open window holds, its gradients included."""
         open_window = None
         if self.window.held:
-            gradients = [None if p.grad is None else p.grad.clone() for p in self.parameters]
+            keep = torch.clone if self.placement is None else self.placement.kept
+            gradients = [None if p.grad is None else keep(p.grad) for p in self.parameters]
             open_window = {**self.window.state_dict(), "gradients": gradients}
         return {
             "optimizer": self.optimizer.state_dict(),
@@ -448,7 +449,12 @@ class Optimization(Handler):
                 f"but the optimizer has {len(parameters)}."
             )
         for one, gradient in zip(parameters, gradients, strict=True):
-            one.grad = None if gradient is None else gradient.to(one.device, one.dtype, copy=True)
+            if gradient is None:
+                one.grad = None
+            elif self.placement is None:
+                one.grad = gradient.to(one.device, one.dtype, copy=True)
+            else:
+                one.grad = self.placement.taken(gradient, one)
         self.window.load_state_dict(window)
         weight = self.window.weight
         if isinstance(weight, Tensor):

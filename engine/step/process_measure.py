@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..data.dataset import size_of
+from ..data.sharding import share_of
 from ..errors import StateError
+from ..placement.ranks import world_size
 from ..serialization import is_plain
+from .base_metric import BaseMetric
 from .collecting import computed
 from .measure import Measure, declares
 
@@ -27,16 +30,19 @@ class ProcessMeasure(Measure):
     If it has ``evaluate(size)``, that is asked, and collects over all processes. Otherwise its
     list ``results``, which has one entry a sample, is collected here, in the order in which a
     ``DistributedSampler`` deals the samples out, and cut to the length of the data set, as some
-    are dealt out twice; the first process calls ``compute_metrics(results)``, on the host, and all
-    get what it returns. ``collect_device`` says by which memory, ``"cpu"`` or ``"gpu"``; names get
-    the metric's ``prefix``, else its ``default_prefix``, before a slash.
+    are dealt out twice, unless it is known that none is; the first process calls
+    ``compute_metrics(results)``, on the host, and all get what it returns. ``collect_device`` says
+    by which memory, ``"cpu"`` or ``"gpu"``; names get the metric's ``prefix``, else its
+    ``default_prefix``, before a slash.
     """
 
     def __init__(
         self, name: str, metric: Any, transform: Callable[[Any], Any] | None = None
     ) -> None:
         super().__init__(name, metric, transform)
-        self._evaluates = callable(getattr(metric, "evaluate", None))
+        # that of BaseMetric does no more than what is done here, and does not know of shares
+        own = getattr(type(metric), "evaluate", None) is not BaseMetric.evaluate
+        self._evaluates = own and callable(getattr(metric, "evaluate", None))
         if not self._evaluates and not isinstance(getattr(metric, "results", None), list):
             metric.results = []
         self._way = getattr(metric, "collect_device", "cpu")
@@ -70,7 +76,8 @@ class ProcessMeasure(Measure):
         if self._evaluates:  # it may let go of its results
             value = self.metric.evaluate(sys.maxsize if size is None else size)
         else:
-            value = computed(self.metric, size, who=str(self))
+            cut = None if _is_dealt_once(engine.state.dataloader) else size
+            value = computed(self.metric, cut, who=str(self))
         for results, before in zip(self._results(), kept, strict=False):
             results[:] = before
         return value
@@ -107,3 +114,9 @@ class ProcessMeasure(Measure):
         for one in (self.metric, *(parts if isinstance(parts, (list, tuple)) else ())):
             if isinstance(results := getattr(one, "results", None), list):
                 yield results
+
+
+def _is_dealt_once(loader: Any) -> bool:
+    """Whether it is known that each sample belongs to one process alone."""
+    share = share_of(loader)
+    return share is not None and share.exact and share.world_size == world_size()

@@ -113,11 +113,12 @@ class TrainingStep(Handler):
         model = self.contract.model
         if not model.training:
             model.train()
+        if self._placement is not None and not self._first.window.held:
+            self._placement.begin()
         if self._turns is not None:
             return self._take_turns(self._turns, engine, batch)
         if self._placement is not None and not self.contract.optimizes_itself:
-            opens, closes = not self._first.window.held, self._first.closes_next()
-            with self._placement.batch(opens=opens, closes=closes):
+            with self._placement.batch(closes=self._first.closes_next()):
                 return self._train_by(self._first, self._others, None, engine, batch)
         if self.contract.optimizes_itself:
             return self._leave_it_to_the_model(engine, batch)

@@ -25,10 +25,13 @@ from ...engine.placement.ranks import is_first, rank, world_size
 from ..config.finding import TypeNotFound
 from ..config.problems import ConfigError
 
-__all__ = ["INTERRUPTED", "Traceback", "outcome"]
+__all__ = ["INTERRUPTED", "STOPPED", "Traceback", "outcome"]
 
 INTERRUPTED = 128
 """What a signal's number is added to: 130 behind Ctrl-C, 143 behind SIGTERM."""
+
+STOPPED = "stopped"
+"""The file beside a process's error file that is there if a signal has stopped it, as it should."""
 
 _TELLING = (
     ConfigError,
@@ -77,6 +80,8 @@ def outcome(name: str, *, traceback: bool = False) -> Generator[None, None, None
         number = stop.signum if isinstance(stop, Signalled) else int(signal.SIGINT)
         if is_first():
             print(f"footplate {name}: {str(stop) or 'stopped by Ctrl-C'}", file=sys.stderr)
+        if (file := error_file()) is not None:
+            file.with_name(STOPPED).touch()
         raise typer.Exit(INTERRUPTED + number) from None
     except _COMMANDS:
         raise

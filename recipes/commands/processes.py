@@ -19,18 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .outcome import INTERRUPTED
+from ..composition.restarts import first_error
+from .outcome import INTERRUPTED, STOPPED
 
 if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
     from torch.distributed.launcher.api import LaunchConfig
 
 __all__ = ["Processes", "run_in"]
 
 _PORT = 29_400  # torchrun's own
+_PORTS = 2**16
 _PATIENCE = 300  # seconds that processes have to save before they are killed
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _TAIL = 20  # lines of what one has printed that ended without a word
+_STACK = 200  # lines of where the threads of one stand that came to no safe point
+_HUNG = "came to no safe point"  # as it says itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +57,22 @@ class Processes:
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
+        host, colon, port = self.master.partition(":")
+        if self.master and self.nodes == 1:
+            raise typer.BadParameter(
+                f"--master is where several machines meet, given {self.master!r} for one; give "
+                f"--nodes, the number of machines, too, or leave it out."
+            )
         if self.nodes > 1 and not self.master:
             raise typer.BadParameter(
                 "on several machines they have to know where they meet; give --master node-1, the "
                 "name or address of one of them, on all of them."
+            )
+        is_port = port.isdecimal() and 0 < int(port) < _PORTS
+        if self.master and not (host and (is_port or not colon)):
+            raise typer.BadParameter(
+                f"--master is a machine's name or address, and a port from 1 to {_PORTS - 1} if "
+                f"need be, node-1:{_PORT} say, given {self.master!r}."
             )
 
     @property
@@ -74,8 +91,8 @@ def run_in(processes: Processes, arguments: Sequence[str]) -> int:
         arguments: of the command, its name first.
 
     Returns:
-        the code to end with: 0; 1 if one has failed, whose error is printed then; 128 and the
-        number of a signal that has stopped them.
+        the code to end with: 0; 1 if one has failed, whose error is printed then, even if it was
+        told to stop; 128 and the number of a signal that has stopped them.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -89,7 +106,7 @@ def run_in(processes: Processes, arguments: Sequence[str]) -> int:
         try:
             elastic_launch(_config(processes, folder), sys.executable)(*command)
         except SignalException as stop:
-            return INTERRUPTED + stop.sigval
+            return _stopped(stop, processes, Path(folder))
         except ChildFailedError as error:
             return _told(error, processes, Path(folder))
     return 0
@@ -134,17 +151,51 @@ def _silence() -> Generator[None, None, None]:
         logging.disable(before)
 
 
-def _told(error: ChildFailedError, processes: Processes, folder: Path) -> int:
-    """Print what the first that has failed says; returns the code to end with."""
-    rank, failure = error.get_first_failure()
-    if failure.exitcode > INTERRUPTED:  # stopped by a signal, as it has said
-        return failure.exitcode
-    total = processes.each * processes.nodes
-    print(f"rank {rank} of {total}: {_words(failure, folder)}", file=sys.stderr)
+def _stopped(stop: SignalException, processes: Processes, folder: Path) -> int:
+    """The code to end with behind a signal; prints what has failed, or hung, as it came."""
+    attempt = _last_attempt(folder)
+    _print_stacks(attempt)
+    failed = first_error(attempt)
+    if failed is None:
+        return INTERRUPTED + int(stop.sigval)
+    _, number, text = failed
+    total, where = processes.each, "" if processes.nodes == 1 else " on this machine"
+    print(f"rank {number} of {total}{where}: {text}", file=sys.stderr)
     return 1
 
 
-def _words(failure: ProcessFailure, folder: Path) -> str:
+def _told(error: ChildFailedError, processes: Processes, folder: Path) -> int:
+    """Print what the first that has failed says; returns the code to end with."""
+    rank, failure = error.get_first_failure()
+    attempt = _last_attempt(folder)
+    if (attempt / str(failure.local_rank) / STOPPED).exists():  # by a signal, as it has said
+        return failure.exitcode
+    total = processes.each * processes.nodes
+    words = _words(failure, attempt)
+    if "imed out" in words:  # another did not come
+        _print_stacks(attempt)
+    print(f"rank {rank} of {total}: {words}", file=sys.stderr)
+    return 1
+
+
+def _last_attempt(folder: Path) -> Path:
+    """Where the files of the processes are, as they were started last."""
+    attempts = folder.glob("*/attempt_*")
+    first = folder / "attempt_0"  # of none
+    return max(attempts, key=lambda one: int(one.name.partition("_")[2]), default=first)
+
+
+def _print_stacks(attempt: Path) -> None:
+    """Print where those hung that were told to stop and could not; the first has done so."""
+    for file in sorted(attempt.glob("*/stderr.log")):
+        said = file.read_text(errors="replace").splitlines()
+        begun = next((at for at, line in enumerate(said) if _HUNG in line), None)
+        if begun is not None:
+            lines = said[begun : begun + _STACK]
+            print(f"rank {file.parent.name}: " + "\n".join(lines), file=sys.stderr)
+
+
+def _words(failure: ProcessFailure, attempt: Path) -> str:
     """The error of a process; or how it ended, and what it said last, if it has written none."""
     message: Any = failure.message
     if isinstance(message, dict):
@@ -152,6 +203,6 @@ def _words(failure: ProcessFailure, folder: Path) -> str:
     how = f"it ended with {failure.exitcode}"
     if failure.exitcode < 0:
         how = f"it was ended by {failure.signal_name()}"
-    files = sorted(folder.glob(f"*/attempt_*/{failure.local_rank}/stderr.log"))
-    said = files[-1].read_text(errors="replace").splitlines()[-_TAIL:] if files else []
+    file = attempt / str(failure.local_rank) / "stderr.log"
+    said = file.read_text(errors="replace").splitlines()[-_TAIL:] if file.exists() else []
     return "\n".join([f"{how}, and wrote no error", *said])

@@ -75,8 +75,12 @@ def train(
         if processes.are_several and not dry_run:
             flags = {"--safe": safe, "--traceback": traceback}
             given = [name for name, is_given in flags.items() if is_given]
+            if choice.config.values.get("launcher", "auto") != "auto":  # it is this command
+                changes.append("launcher=auto")
             raise typer.Exit(run_in(processes, ["train", config, *changes, *given]))
         if dry_run:
+            if processes.are_several:
+                say("footplate train: --dry-run starts no other processes.", err=True)
             from .plan import show_plan
 
             show_plan(choice)

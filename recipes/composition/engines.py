@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from ...engine.engine import Engine
 from ...engine.events import Event, EventList, Events
 from ...engine.limited import limited
 from ...engine.placement.ranks import world_size
-from ...engine.priority import Priority
 from ...engine.step.averages import Averaging
 from ...engine.step.contracts import StepMethods
 from ...engine.step.evaluation import EvaluationStep, evaluation_step, prediction_step
@@ -59,8 +59,6 @@ class Engines(Places):
         """The engine that trains, with its evaluation, limits and hooks."""
         options = self.settings.train
         engine = options.engine or Engine(self._training_step(), bus=self.bus, name="train")
-        if world_size() > 1:
-            engine.attach(StopTogether())
         self._validate_in(engine)
         if options.max_time is not None:
             engine.attach(MaxTime(options.max_time, minimum=self.minimum))
@@ -68,7 +66,25 @@ class Engines(Places):
             engine.attach(MaxSteps(options.max_steps))
         if options.reload_every is not None:
             engine.attach(ReloadData(self._reloaded, options.reload_every))
-        return self._joined(engine, "train")
+        joined = self._joined(engine, "train")
+        if world_size() > 1:
+            self._run_together(joined)
+        return joined
+
+    def _run_together(self, trainer: Engine) -> None:
+        """Have the processes stop as one, and say what they would not train as one."""
+        if not any(isinstance(one, StopTogether) for one in trainer.handlers.values()):
+            trainer.attach(StopTogether())
+        options = self.settings.train
+        own = "step" if options.step is not None else "engine"
+        if (options.step or options.engine) is not None:
+            warnings.warn(
+                f"train_cfg.{own} is one of your own, so that it has to exchange gradients with "
+                f"the other {world_size() - 1} processes, else each trains a model of its own; "
+                f"make its step by training_step(…, placement=…), or leave it out.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     @cached_property
     def validator(self) -> Engine:
@@ -103,9 +119,6 @@ class Engines(Places):
         )
         if metrics:
             engine.attach(Metrics(metrics))
-        if self.placement.several:  # behind all that puts other weights into the model
-            align = partial(self.placement.align, self.model)
-            engine.add_event_handler(Events.OPENED, align, priority=Priority.LOWEST)
         if options.averaged is not None:
             self.average(options.averaged).evaluate_with(engine)
         return self._joined(engine, name)
@@ -114,7 +127,7 @@ class Engines(Places):
         told: dict[str, Any] = {
             "contract": options.contract,
             "precision": options.kind,
-            "in_step": self.placement.in_step,
+            "placement": self.placement,
         }
         if name == "predict":
             return prediction_step(self.model, **told)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,10 +73,13 @@ class Places(Learning):
         """Decide on the places at once, where processes have to do that together.
 
         Later one of them alone may ask, and would wait for the others.
+
+        Raises:
+            StateError: if there is no checkpoint to go on from; in one process alone the call
+                tells that needs it.
         """
         if world_size() > 1:
-            with suppress(StateError, RuntimeError):  # which the call tells that needs it
-                _ = self.folder
+            _ = self.folder
 
     def _elsewhere(self) -> str | None:
         """Where checkpoints go, if that is not the run's folder; asked for before hooks are."""

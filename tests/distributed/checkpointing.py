@@ -33,6 +33,7 @@ from footplate.engine.placement.placement import Placement
 from footplate.engine.placement.ranks import gathered, rank, world_size
 from footplate.engine.placement.replicated import Replicated
 from footplate.engine.placement.sharded import Sharded
+from footplate.engine.step.accumulation import Accumulation
 from footplate.engine.step.training import training_step
 from footplate.handlers.averaging import EMA
 from footplate.handlers.checkpoint import Checkpoint
@@ -63,6 +64,22 @@ class Seen(Handler):
         self.samples, self.rows = list(state["samples"]), list(state["rows"])
 
 
+class Counted(Handler):
+    """A whole tensor of each process, which has the shape of a parameter by chance."""
+
+    def __init__(self) -> None:
+        self.total = torch.zeros(16)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        self.total += torch.ones(16)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"total": self.total}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.total = state["total"]
+
+
 class Run:
     """What is trained, and where it is saved."""
 
@@ -74,6 +91,7 @@ class Run:
         every: int = 1,
         accumulate: int = 3,
         size: int = SIZE,
+        counts: bool = False,
         **options: Any,
     ) -> None:
         torch.manual_seed(3 + rank())  # dropout differs by process
@@ -94,6 +112,8 @@ class Run:
         self.trainer = Engine(step, name="train")
         self.trainer.attach(Scalars(Events.ITERATION_COMPLETED(every=5)))
         self.seen = self.trainer.attach(Seen())
+        if counts:
+            self.trainer.attach(Counted())
         self.trainer.attach(EMA(self.model, decay=0.8))
         self.trainer.attach(
             LRSchedule(torch.optim.lr_scheduler.StepLR(self.optimizer, 3, 0.9), "step")
@@ -159,8 +179,8 @@ class Network(nn.Sequential):
 
 
 def placement_of(kind: str) -> Placement:
-    if kind == "sharded":
-        return Sharded("cpu", modules=("Linear",))
+    if kind in ("sharded", "held"):
+        return Sharded("cpu", modules=("Linear",), no_sync=kind == "held")
     if kind == "alone":
         return Placement("cpu")
     placement = Replicated("cpu")
@@ -243,6 +263,33 @@ def carried_on(folder: str, to: str, kind: str = "sharded") -> dict[str, Any]:
     return told
 
 
+def counted(folder: str, kind: str, epochs: int) -> list[Any]:
+    """What a handler has that counts iterations, behind a run that may go on from another."""
+    run = Run(folder, kind, counts=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run.checkpoint.resume(run.trainer)
+    run.trainer.run(run.loader, max_epochs=epochs)
+    total = run.trainer.handlers["counted"].total  # type: ignore[attr-defined]
+    moments = _kinds(run.optimizer.state_dict()["state"])
+    return [type(total).__name__, len(set(total.tolist())), moments]
+
+
+def window(folder: str, kind: str, at: int = 0) -> list[float]:
+    """The weights behind one window of four batches, which a stop may have been amid of."""
+    run = Run(folder, kind, accumulate=4)
+    run.trainer.handlers["optimization"].accumulation = Accumulation(4)  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run.checkpoint.resume(run.trainer)
+    if at:
+        run.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=at), run.trainer.interrupt)
+    run.trainer.run(run.loader, max_iters=4)
+    state = [*run.model.parameters()]
+    whole = [one.full_tensor() if is_sharded(one) else one for one in state]  # type: ignore[attr-defined]
+    return [value for one in whole for value in one.detach().flatten().tolist()]
+
+
 def whole_of(run: Run) -> str:
     """The SHA-256 of all weights, moments and averages, each put together."""
     told = hashlib.sha256()
@@ -314,6 +361,20 @@ def by_the_clock(folder: str) -> list[str]:
     run.trainer.run(run.loader, max_iters=8)
     gathered(None)
     return [path.name for path, _ in run.checkpoint.store]
+
+
+def not_a_number(folder: str, rank_that_has_it: int) -> list[Any]:
+    """Scores of the checkpoints of a run whose metric is NaN on one process alone."""
+    run = Run(folder, every=2, last=3, best=1, metric="set", mode="min")
+
+    @run.trainer.on(Events.ITERATION_COMPLETED, priority="HIGH")
+    def note(engine: Engine) -> None:
+        here = rank() == rank_that_has_it and engine.state.iteration > 2
+        engine.state.metrics["set"] = float("nan") if here else 0.5
+
+    run.trainer.run(run.loader, max_iters=4)
+    gathered(None)
+    return [[path.name, one.score] for path, one in run.checkpoint.store]
 
 
 def remote(folder: str) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from typing import Any
 
 import torch
 from torch import nn
 
 from footplate import Engine, Runner
+from footplate.engine.errors import StateError
 from footplate.engine.placement.ranks import world_size
 from footplate.engine.step.lr_finder import find_lr
 from footplate.engine.step.training import training_step
+from footplate.handlers.limits import MaxTime
+from footplate.handlers.stop_together import StopTogether
 from footplate.recipes.config.problems import ConfigError
 
 __all__ = ["refused", "search_refused", "trained"]
@@ -89,3 +94,38 @@ def search_refused() -> str:
     except RuntimeError as error:
         return str(error)
     return "nothing"
+
+
+def own_step(folder: str) -> list[str]:
+    """What is warned of where several processes have a step of their own."""
+    given = {"max_epochs": 1, "step": lambda engine, batch: {"loss": batch[0].mean()}}
+    runner = Runner(**config(folder, train_cfg=given))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runner.trainer  # noqa: B018
+    return [str(one.message) for one in caught]
+
+
+def own_grace(folder: str) -> list[float]:
+    """How long a signal may wait in a run that says so itself."""
+    hooks = [{"type": "StopTogether", "grace": 60}]
+    trainer = Runner(**config(folder, custom_hooks=hooks)).trainer
+    return [one.grace for one in trainer.handlers.values() if isinstance(one, StopTogether)]
+
+
+def nothing_to_resume(folder: str) -> str:
+    """What is said of a checkpoint that is not there."""
+    try:
+        Runner(**config(folder, resume=f"{folder}/nothing")).train()
+    except (StateError, RuntimeError) as error:
+        return str(error)
+    return "nothing"
+
+
+def limited_within(folder: str) -> list[Any]:
+    """How a run ended that is nested in another, and has a limit of time."""
+    inner = Engine(lambda engine, batch: time.sleep(0.01), name="train")
+    inner.attach(MaxTime(0.3))
+    outer = Engine(lambda engine, batch: inner.run(range(300)).iteration < 300, name="folds")
+    state = outer.run([0])
+    return [state.output, inner.state.reason]

@@ -19,6 +19,7 @@ from footplate import Engine, Events
 from footplate.engine.data.order import ordered_loader
 from footplate.engine.evaluating import measured
 from footplate.engine.placement.ranks import rank, world_size
+from footplate.engine.step.base_metric import BaseMetric
 from footplate.engine.step.evaluation import evaluation_step
 from footplate.engine.workflow import Workflow
 from footplate.handlers.evaluation import Evaluation
@@ -55,6 +56,23 @@ class Kept:
 
     def compute_metrics(self, results: list[int]) -> dict[str, Any]:
         return {"kept": list(results)}
+
+
+class Boxes:
+    """Takes one or more entries of a sample, as many as it has boxes."""
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        for label in data_samples[1].tolist():
+            self.results.extend([label] * (1 + label % 2))  # type: ignore[attr-defined]
+
+    def compute_metrics(self, results: list[int]) -> dict[str, Any]:
+        return {"boxes": sorted(results)}
+
+
+class OwnBoxes(BaseMetric):
+    """The same, of a class that derives."""
+
+    process, compute_metrics = Boxes.process, Boxes.compute_metrics
 
 
 class Weighing(torchmetrics.Metric):
@@ -341,6 +359,18 @@ def meta() -> Any:
     evaluator.attach(metrics_named("accuracy"))
     measured(evaluator, data)
     return evaluator.state.dataset_meta
+
+
+def boxes(size: int, kind: str, derives: bool) -> Any:
+    """What a metric says that has more entries than samples."""
+    data = samples(size)
+    if kind == "even":
+        loader: Any = DataLoader(data, 2, sampler=DistributedSampler(data, shuffle=False))
+    else:
+        loader = ordered_loader(data, 2, rank=rank(), world_size=world_size(), even=False)
+    evaluator = Engine(lambda engine, batch: batch, name="val")
+    evaluator.attach(Metrics({"boxes": OwnBoxes() if derives else Boxes()}))
+    return outcome(lambda: measured(evaluator, loader))
 
 
 # ---------------------------------------------------------------------- in step

@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Net", "Numbers", "OwnLength"]
+from footplate import Hook
+
+__all__ = ["FullDisk", "Net", "Numbers", "OwnLength"]
 
 
 class Numbers(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -37,20 +39,27 @@ class Net(nn.Module):
     """A layer, and a fault.
 
     Args:
-        fault: ``"raise"``, ``"kill"``, or ``"exit"``.
+        fault: ``"raise"``, ``"kill"``, ``"hang"``, or ``"exit"``.
         rank: where.
         at: in which batch of training.
         once: a file that is there once it has happened; not twice then.
         seconds: that a batch takes.
+        code: to exit with.
     """
 
     def __init__(
-        self, fault: str = "", rank: int = 1, at: int = 3, once: str = "", seconds: float = 0
+        self,
+        fault: str = "",
+        rank: int = 1,
+        at: int = 3,
+        once: str = "",
+        seconds: float = 0,
+        code: int = 7,
     ) -> None:
         super().__init__()
         self.layer = nn.Linear(2, 1)
         self.fault, self.rank, self.at = fault, rank, at
-        self.once, self.seconds, self.batches = once, seconds, 0
+        self.once, self.seconds, self.batches, self.code = once, seconds, 0, code
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Of a batch of pairs."""
@@ -69,8 +78,22 @@ class Net(nn.Module):
             Path(self.once).touch()
         if self.fault == "raise":
             raise ArithmeticError("the third batch is bad")
+        if self.fault == "hang":
+            time.sleep(1000)
         if self.fault == "exit":
             print("a library says good-bye", flush=True)
             os.write(2, b"last words\n")
-            os._exit(7)
+            os._exit(self.code)
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class FullDisk(Hook):
+    """Has no space for checkpoints in one process, once there is a file ``full``."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def before_save_checkpoint(self, checkpoint: object) -> None:
+        """Fail."""
+        if int(os.environ["RANK"]) == self.rank and Path("full").exists():
+            raise OSError("no space left")

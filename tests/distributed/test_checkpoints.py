@@ -69,6 +69,48 @@ def test_each_process_goes_on_to_the_same_bits(
     assert told[0]["warnings"] == told[1]["warnings"] == []
 
 
+@pytest.mark.covers("G4", "I2")
+@pytest.mark.parametrize("at", [1, 5])
+def test_gradients_that_were_not_exchanged_go_on_to_the_same_bits(
+    two: Ranks, tmp_path: Path, at: int
+) -> None:
+    whole = two.call(f"{HERE}trained", str(tmp_path / "whole"), "held")
+    two.call(f"{HERE}interrupted", str(tmp_path / "cut"), at, "held")
+    told = two.call(f"{HERE}resumed", str(tmp_path / "cut"), "held")
+    assert [one["path"] for one in told] == [f"{at:08d}"] * 2
+    assert [one["digest"] for one in told] == whole
+
+
+@pytest.mark.covers("G4", "I2")
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("held", "sharded"),
+        ("sharded", "held"),
+        ("held", "replicated"),
+        ("replicated", "held"),
+        ("replicated", "sharded"),
+        ("sharded", "replicated"),
+    ],
+)
+def test_a_window_goes_on_whatever_holds_its_gradients(
+    two: Ranks, tmp_path: Path, first: str, then: str
+) -> None:
+    whole, _ = two.call(f"{HERE}window", str(tmp_path / "whole"), first)
+    two.call(f"{HERE}window", str(tmp_path / "cut"), first, 2)
+    for told in two.call(f"{HERE}window", str(tmp_path / "cut"), then):
+        torch.testing.assert_close(told, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.covers("I2")
+def test_a_whole_tensor_of_a_parameter_s_shape_stays_whole(
+    one: Ranks, two: Ranks, tmp_path: Path
+) -> None:
+    one.call(f"{HERE}counted", str(tmp_path), "alone", 1)
+    told = two.call(f"{HERE}counted", str(tmp_path), "sharded", 2)
+    assert told == [["Tensor", 1, ["DTensor", "Tensor"]]] * 2
+
+
 @pytest.mark.covers("G2")
 def test_what_is_the_same_everywhere_is_written_once(two: Ranks, tmp_path: Path) -> None:
     two.call(f"{HERE}interrupted", str(tmp_path), 5)
@@ -194,6 +236,16 @@ def test_minutes_are_agreed_upon(two: Ranks, tmp_path: Path) -> None:
     assert told[0] != ["00000008"], "only its end was saved"
 
 
+@pytest.mark.covers("G1")
+@pytest.mark.parametrize(("rank", "score"), [(0, None), (1, -0.5)])
+def test_a_metric_that_is_no_number_on_one_process_keeps_none_waiting(
+    two: Ranks, tmp_path: Path, rank: int, score: float | None
+) -> None:
+    told = two.call(f"{HERE}not_a_number", str(tmp_path), rank)
+    assert told[0] == told[1]
+    assert told[0] == [["00000002", -0.5], ["00000004", score]], "the first process's counts"
+
+
 @pytest.mark.covers("G6")
 def test_a_store_without_a_disk(two: Ranks, tmp_path: Path) -> None:
     told = two.call(f"{HERE}remote", str(tmp_path))
@@ -221,6 +273,7 @@ def test_more_processes_take_the_rest_of_the_pass(
     (warning,) = {text for one in told for text in one["warnings"]}
     assert "was saved by a run of 2 processes and goes on with 4" in warning
     assert "ranks 2 to 3 took" in warning
+    assert "shared out anew where the data can do so, else a warning says" in warning
     check_samples(told, [told[0], told[1]])
     assert len({tuple(one["random"]) for one in told}) == 4, "they draw the same"
 

@@ -15,6 +15,7 @@ import pytest
 from footplate.engine.checkpoints.finding import find
 from tests.distributed import slurm
 from tests.distributed.commanding import COMMAND, run_of, started, waited
+from tests.recipes.commands.calling import called
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 MPIRUN = ("mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2")
@@ -39,11 +40,7 @@ def check_one_writer(folder, done):
     environment = json.loads((run / "environment.json").read_text())
     assert environment["processes"] == 2
     lines = [json.loads(line) for line in (run / "scalars.jsonl").read_text().splitlines()]
-    assert (
-        sorted({line["iteration"] for line in lines if "iteration" in line})
-        == sorted(line["iteration"] for line in lines if line.get("on") == "iteration")
-        or len(lines) < 6
-    )
+    assert [line["step"] for line in lines] == [4, 8]  # of each epoch once
     assert (run / "run.log").read_text().count("train [2/2]  lr") == 1
     assert find(run).name.startswith("00000008")  # 16 samples, of two processes two at a time
 
@@ -143,10 +140,21 @@ def test_a_process_that_is_killed_ends_all(tmp_path):
 
 
 @pytest.mark.covers("I6")
-def test_a_process_that_ends_without_a_word_is_quoted(tmp_path):
-    done = waited(train(tmp_path, *OURS, "model.fault=exit"))
+@pytest.mark.parametrize("code", [7, 143])  # the other as if a signal had stopped it
+def test_a_process_that_ends_without_a_word_is_quoted(code, tmp_path):
+    done = waited(train(tmp_path, *OURS, "model.fault=exit", f"model.code={code}"))
     assert done.code == 1
-    assert done.err == "rank 1 of 2: it ended with 7, and wrote no error\nlast words\n"
+    assert done.err == f"rank 1 of 2: it ended with {code}, and wrote no error\nlast words\n"
+
+
+@pytest.mark.covers("I6")
+def test_where_one_hangs_is_shown(tmp_path):
+    hung = ("model.fault=hang", "env_cfg.dist_cfg.timeout=3")
+    done = waited(train(tmp_path, *OURS, *hung))
+    assert done.code == 1
+    assert "rank 1: process" in done.err
+    assert "in _fail" in done.err
+    assert "rank 0 of 2: Traceback" in done.err
 
 
 def test_a_wrong_configuration_is_told_once(tmp_path):
@@ -170,15 +178,16 @@ def test_data_of_other_lengths_are_told_before_training(tmp_path):
 
 @pytest.mark.covers("I1", "I6")
 def test_processes_that_are_started_again_go_on(tmp_path):
-    faults = ("model.fault=kill", f"model.once={tmp_path / 'killed'}", "model.at=5")
+    faults = ("model.fault=raise", f"model.once={tmp_path / 'failed'}", "model.at=5")
     other = tmp_path / "work_dirs" / "20200101_000000"  # of another run in the same place
     other.mkdir(parents=True)
     done = waited(train(tmp_path, *OURS, *faults, "--restarts", "1"))
     assert done.code == 0, done.err
     (run,) = (one for one in (tmp_path / "work_dirs").iterdir() if one != other)
     assert done.err.count("started again (1), and go on from") == 1
+    assert done.err.count(FAULT) == 1  # which is why
     lines = [json.loads(line) for line in (run / "scalars.jsonl").read_text().splitlines()]
-    assert lines[-1]["epoch"] == 2
+    assert [line["step"] for line in lines] == [4, 8]
     assert find(run).name.startswith("00000008")
 
 
@@ -193,7 +202,7 @@ def test_torchrun_starts_them_again(tmp_path):
 
 
 @pytest.mark.covers("I7")
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_to_the_command_ends_all_with_its_code(signum, tmp_path):
     """Workers of a loader are spared, though a launcher signals whole groups of processes."""
     workers = "train_dataloader.num_workers=1"
@@ -206,13 +215,29 @@ def test_a_signal_to_the_command_ends_all_with_its_code(signum, tmp_path):
         process.kill()
     assert done.code == 128 + signum, done.err
     assert done.seconds < BOUND
-    said = {signal.SIGTERM: "stopped by SIGTERM", signal.SIGINT: "stopped by Ctrl-C"}[signum]
-    assert done.err.count(said) == 1
+    said = "Ctrl-C" if signum == signal.SIGINT else signum.name
+    assert done.err.count(f"stopped by {said}") == 1
     assert "Traceback" not in done.err
     assert "train error" not in done.out
     saved = [one.name for one in run_of(tmp_path).glob("checkpoints/*")]
     assert not [one for one in saved if "inexact" in one]
     assert left(tmp_path) == []
+
+
+@pytest.mark.covers("I6", "I7")
+def test_a_save_that_fails_behind_a_signal_is_told(tmp_path):
+    slow = ("model.seconds=0.2", "train_cfg.max_epochs=50")
+    hook = "custom_hooks=[{type: tests.distributed.task.FullDisk, rank: 1}]"
+    process = train(tmp_path, *OURS, *slow, hook)
+    try:
+        wait_for_a_checkpoint(tmp_path)
+        (tmp_path / "full").touch()
+        process.send_signal(signal.SIGTERM)
+        done = waited(process)
+    finally:
+        process.kill()
+    assert done.code == 1
+    assert "OSError: no space left" in done.err
 
 
 @pytest.mark.covers("I6")
@@ -251,10 +276,29 @@ def left(folder: Path) -> list[str]:
     return found
 
 
-def test_several_machines_have_to_know_where_they_meet(tmp_path):
-    done = waited(train(tmp_path, "--nodes", "2"))
-    assert done.code == 2
-    assert "--master node-1" in done.err
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--nodes", "2"), "--master node-1"),
+        (("--nodes", "2", "--master", "localhost:abc"), "given 'localhost:abc'"),
+        (("--nodes", "2", "--master", "localhost:70000"), "from 1 to 65535"),
+        (("--nproc", "2", "--master", "localhost"), "give --nodes"),
+    ],
+)
+def test_several_machines_have_to_know_where_they_meet(options, words):
+    done = called("train", "task.yaml", *options)
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_configuration_that_says_none_is_launched_nevertheless(tmp_path):
+    check_one_writer(tmp_path, waited(train(tmp_path, *OURS, "launcher=none")))
+
+
+def test_a_dry_run_says_that_it_starts_no_others(tmp_path):
+    done = waited(train(tmp_path, *OURS, "--dry-run"))
+    assert done.code == 0, done.err
+    assert "--dry-run starts no other processes" in done.err
 
 
 @pytest.mark.covers("I1")

@@ -77,3 +77,25 @@ def test_options_of_the_wrapper_reach_it(ranks: Ranks, tmp_path: Path) -> None:
 def test_a_search_is_for_one_process(ranks: Ranks) -> None:
     for said in ranks.call("tests.distributed.composed:search_refused"):
         assert "a search is for one process, and there are 2" in said
+
+
+def test_a_step_of_ones_own_is_warned_of(ranks: Ranks, tmp_path: Path) -> None:
+    for said in ranks.call("tests.distributed.composed:own_step", str(tmp_path)):
+        assert any("has to exchange gradients with the other 1 processes" in one for one in said)
+
+
+@pytest.mark.covers("I7")
+def test_how_long_a_signal_may_wait_can_be_said(ranks: Ranks, tmp_path: Path) -> None:
+    assert ranks.call("tests.distributed.composed:own_grace", str(tmp_path)) == [[60], [60]]
+
+
+@pytest.mark.covers("G6")
+def test_nothing_to_resume_is_told_by_all(ranks: Ranks, tmp_path: Path) -> None:
+    for said in ranks.call("tests.distributed.composed:nothing_to_resume", str(tmp_path)):
+        assert "nothing" in said
+        assert "there is no checkpoint" in said
+
+
+def test_a_nested_run_is_limited_in_time(ranks: Ranks, tmp_path: Path) -> None:
+    told = ranks.call("tests.distributed.composed:limited_within", str(tmp_path))
+    assert told == [[True, "terminated"]] * 2

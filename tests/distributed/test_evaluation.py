@@ -84,6 +84,19 @@ def test_whole_numbers_are_exact(world: World):
         assert all_agree(world(size).call(f"{HERE}:measures", examples, names)) == expected
 
 
+@pytest.mark.covers("E3")
+@pytest.mark.parametrize("derives", [False, True])
+def test_more_entries_than_samples_are_all_there_or_refused(world: World, derives: bool):
+    for size in (13, 20):
+        told = all_agree(world(2).call(f"{HERE}:boxes", size, "uneven", derives))
+        right = evaluating.samples(size).right.tolist()
+        assert told == {"boxes": sorted(one for one in right for _ in range(1 + one % 2))}
+    (first, second) = world(2).call(f"{HERE}:boxes", 13, "even", derives)
+    assert "results of 13 samples; those of samples that were dealt out twice" in first
+    assert "deal each sample out once" in first
+    assert second.startswith(("ValueError", "RuntimeError"))
+
+
 @pytest.mark.parametrize("usage", ["batch", "running"])
 @pytest.mark.parametrize("name", ["accuracy", "seen", "t_accuracy", "kept"])
 def test_metrics_of_each_iteration_keep_those_with_fewer_batches_waiting_for_nobody(

@@ -34,6 +34,12 @@ def test_replicas_are_one_process_with_all_samples(ranks: Ranks, case: str) -> N
     torch.testing.assert_close(told[0]["norms"], alone["norms"], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("case", ["turns", "one loss"])
+def test_all_begin_a_window_with_the_first_ones_buffers(ranks: Ranks, case: str) -> None:
+    first, *others = ranks.call("tests.distributed.training:buffers_of", case)
+    assert all(other == first for other in others)
+
+
 def test_a_batch_without_a_loss_is_refused(ranks: Ranks) -> None:
     for said in ranks.call("tests.distributed.training:skips"):
         assert "return a loss of zero" in said

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from footplate import Engine
+from footplate import Engine, Events
 from footplate.engine.data.order import ordered_loader
 from footplate.engine.placement.ranks import rank, world_size
 from footplate.engine.placement.replicated import Replicated
@@ -165,6 +165,41 @@ def _unused_parameters() -> dict[str, Any]:
     return _ran(model, training_step(model, sgd, placement=placement), _loader(_data()))
 
 
+def _unfrozen() -> dict[str, Any]:
+    """A part of the network is trained from the second epoch on."""
+    model = _network()
+    model[0].requires_grad_(False)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    step = training_step(model, sgd, F.mse_loss, placement=Replicated("cpu"))
+    trainer = Engine(step, name="train")
+
+    @trainer.on(Events.EPOCH_COMPLETED(once=1))
+    def unfreeze() -> None:
+        model[0].requires_grad_(True)
+
+    trainer.run(_loader(_data()), max_epochs=3)
+    return _told(model, steps=1, norms=[])
+
+
+def buffers_of(case: str) -> list[float]:
+    """The running means of a model, which all processes are to have when a window begins."""
+    pair = nn.ModuleDict({"a": nn.BatchNorm1d(6), "b": nn.Linear(6, 1)})
+    pair["a"].running_mean.fill_(float(rank()))
+    placement = Replicated("cpu")
+    placement.place(pair)
+    seen: list[list[float]] = []
+
+    def loss(model: Any, batch: Any) -> torch.Tensor:
+        seen.append(model["a"].running_mean.tolist())
+        return F.mse_loss(model["b"](model["a"](batch[0])), batch[1])
+
+    optimizers = {name: torch.optim.SGD(part.parameters(), lr=0.1) for name, part in pair.items()}
+    losses = {"a": loss, "b": loss} if case == "turns" else {"a+b": loss}
+    step = training_step(pair, optimizers, losses, placement=placement)
+    Engine(step, name="train").run(_loader(_data()))
+    return [one for means in seen[:: len(losses)] for one in means]
+
+
 def skips() -> str:
     """What is said of a step that skips a batch."""
     model = _network()
@@ -197,4 +232,5 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "two optimizers": _two_optimizers,
     "steps itself": _steps_itself,
     "unused parameters": _unused_parameters,
+    "unfrozen": _unfrozen,
 }

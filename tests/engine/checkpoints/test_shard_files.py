@@ -25,6 +25,26 @@ def written(folder, values=None):
     return values
 
 
+def huge(entry, size):
+    file = entry["chunks"][0]["file"]
+    entry.update(shape=size, chunks=[{"offsets": [0, 0], "sizes": size, "file": file}])
+
+
+def in_two(folder):
+    """A second file, with two rows, and an entry of which the first one's are the first two."""
+    values = written(folder)
+    for number in (0, 1):
+        with (folder / f"shards-0000{number}.safetensors").open("wb") as file:
+            write_tensors(file, {"model.weight": values[2 * number : 2 * number + 2].clone()})
+    spoil(folder, lambda one: one.update(chunks=[half(0), half(1)]))
+    return values
+
+
+def half(number):
+    file = f"shards-0000{number}.safetensors"
+    return {"offsets": [2 * number, 0], "sizes": [2, 2], "file": file}
+
+
 def spoil(folder, change):
     entries = json.loads((folder / INDEX).read_text())
     change(entries["model.weight"])
@@ -59,7 +79,10 @@ def test_what_is_written_is_read(tmp_path, values):
         (lambda one: one["chunks"][0].update(file="/etc/passwd"), "no file"),
         (lambda one: one["chunks"][0].update(file="model.safetensors"), "no file"),
         (lambda one: one.update(shape=[8, 2]), "of a tensor of 16 numbers there are 8"),
-        (lambda one: one["chunks"].append(one["chunks"][0]), "there are 16"),
+        (lambda one: one["chunks"].append(one["chunks"][0]), "has one piece"),
+        (lambda one: huge(one, [10**12, 2]), "too small"),
+        (lambda one: huge(one, [2**62, 8]), "no tensor is as large"),
+        (lambda one: one.update(shape=[2**62, 8, 0], chunks=[]), "no tensor is as large"),
         (lambda one: one["chunks"][0].update(offsets=[1, 0]), "is not in a tensor"),
         (lambda one: one["chunks"][0].update(offsets=[-1, 0]), "are no sizes"),
         (lambda one: one.update(shape="big"), "are no sizes"),
@@ -74,6 +97,50 @@ def test_an_index_that_was_tampered_with_is_refused(tmp_path, change, told):
         index_of(tmp_path)
     with pytest.raises(StateError, match=told):
         read_shards(tmp_path, {"model.weight": torch.empty(4, 2)})
+
+
+@pytest.mark.covers("G7")
+def test_pieces_that_overlap_are_refused(tmp_path):
+    values, into = in_two(tmp_path), torch.empty(4, 2)
+    read_shards(tmp_path, {"model.weight": into})
+    assert torch.equal(into, values)
+    spoil(tmp_path, lambda one: one["chunks"][1].update(offsets=[0, 0]))
+    with pytest.raises(StateError, match=r"pieces at \[0, 0\] and \[0, 0\] overlap"):
+        index_of(tmp_path)
+
+
+@pytest.mark.covers("G7")
+def test_numbers_of_another_type_than_the_index_says_are_refused(tmp_path):
+    written(tmp_path)
+    spoil(tmp_path, lambda one: one.update(dtype="int32"))
+    with pytest.raises(StateError, match=r"has float32 \[4, 2\], and shards.json says int32"):
+        read_shards(tmp_path, {"model.weight": torch.empty(4, 2, dtype=torch.int32)})
+
+
+@pytest.mark.covers("G7")
+def test_a_file_that_the_checkpoint_does_not_have_is_not_read(tmp_path):
+    in_two(tmp_path)
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        write_tensors(file, {"c": torch.ones(1)})
+    files = [INDEX, "model.safetensors", "shards-00000.safetensors"]
+    with pytest.raises(StateError, match=r"'shards-00001.safetensors' is no file of pieces"):
+        weights_in(tmp_path, files)
+
+
+@pytest.mark.covers("G7")
+@pytest.mark.parametrize(
+    ("left", "told"), [({}, "speaks of no tensor"), ({"model.a"}, "does not speak of 'model.b'")]
+)
+def test_weights_are_not_read_by_an_index_that_leaves_some_out(tmp_path, left, told):
+    whole = Shape((2,), torch.float32, ("S(0)",))
+    pieces = {f"model.{name}": Piece(torch.randn(2), (0,), whole) for name in "ab"}
+    files = write_shards(tmp_path, pieces)
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        write_tensors(file, {"c": torch.ones(1)})
+    entries = json.loads((tmp_path / INDEX).read_text())
+    (tmp_path / INDEX).write_text(json.dumps({name: entries[name] for name in left}))
+    with pytest.raises(StateError, match=told):
+        weights_in(tmp_path, [*files, "model.safetensors"])
 
 
 class Trap:

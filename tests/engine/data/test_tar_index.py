@@ -113,6 +113,8 @@ def test_a_compressed_one_is_refused(tmp_path):
         ("", "is no index of a shard; have index_shards"),
         ("[]\n", "is no index of a shard"),
         ('{"bytes": 10240}\n', "is no index of a shard"),
+        ('{"bytes": 10240, "samples": -3}\n', "is no index of a shard"),
+        ('{"bytes": 10240, "samples": Infinity}\n', "is no index of a shard"),
         ('{"bytes": 10240, "samples": 2}\n["1",{"cls":[512,5]}]\n', "tells of 2 samples, and has"),
     ],
 )
@@ -121,6 +123,23 @@ def test_a_torn_index_is_named(tmp_path, index, said):
     (tmp_path / "s.tar.index").write_text(index)
     with pytest.raises(DataError, match=rf"s\.tar\.index {said}"):
         TarIndex.of(shard, lines=True)
+
+
+def test_a_folder_is_no_shard(tmp_path):
+    (tmp_path / "s.tar").mkdir()
+    with pytest.raises(DataError, match=r"the shard .*/s\.tar is a folder; give the paths"):
+        TarIndex.of(tmp_path / "s.tar")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"rubbish", b"7", b"\xff", b'["k",{}]', b'["k",{"cls":[-5,5]}]', b'[7,{"cls":[512,5]}]',
+     b'["k",{"cls":[512,-1]}]', b'["k",{"cls":"no"}]', b'["k",["cls"]]'],
+)  # fmt: skip
+def test_a_line_that_tells_of_no_sample_is_quoted(line):
+    with pytest.raises(ValueError, match=r"tells of no sample$") as raised:
+        place_in(line)
+    assert repr(line) in str(raised.value)
 
 
 def test_a_file_that_comes_twice_in_a_sample_is_refused(tmp_path):

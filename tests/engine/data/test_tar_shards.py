@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import pickle
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from footplate import Engine, Events, Runner
 from footplate.engine.data.order import ordered_loader
 from footplate.engine.data.shard_order import ShardOrder
+from footplate.engine.data.tar_index import TarIndex, index_shards
 from footplate.engine.data.tar_shards import TarShards
 from footplate.engine.data.tar_writing import write_shards
 from footplate.engine.errors import DataError
@@ -119,6 +121,67 @@ def test_a_shard_that_was_written_anew_is_named(tmp_path):
     Path(f"{other}.index").replace(f"{path}.index")
     with pytest.raises(DataError, match=r"had 4 samples when the run began, and has 3"):
         data[0]
+
+
+@pytest.mark.parametrize("keys", ["abcde", "abxde"])
+def test_an_index_of_another_shard_of_the_same_size_is_found_out(tmp_path, keys):
+    (path,) = write_shards([{"__key__": one, "cls": 1} for one in "abcde"], tmp_path / "data")
+    files = [{"__key__": one, "cls": 12 if keys == "abcde" else 1} for one in keys]
+    (other,) = write_shards(files, tmp_path / "other")
+    assert other.stat().st_size == path.stat().st_size
+    other.replace(path)
+    said = rf"the shard {path} is another than its index was made of: the sample 'c' .*index_shards"
+    with pytest.raises(DataError, match=said):
+        TarShards(path)[2]
+    index_shards([path])
+    assert [one["__key__"] for one in TarShards(path)] == list(keys)
+
+
+def test_a_file_behind_the_first_one_is_found_out_as_well(tmp_path):
+    (path,) = write_shards([{"txt": "one", "cls": 1}], tmp_path / "data")
+    (other,) = write_shards([{"txt": "one", "cls": 22}], tmp_path / "other")
+    other.replace(path)
+    with pytest.raises(DataError, match="another than its index was made of"):
+        TarShards(path)[0]
+
+
+@pytest.mark.parametrize(
+    "tar_format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]
+)
+@pytest.mark.parametrize("key", ["a", "./a", "größe/ñ√", f"{'long/' * 22}key", "é" * 80])
+def test_names_of_all_kinds_are_known_again(tmp_path, monkeypatch, tar_format, key):
+    with tarfile.open(tmp_path / "s.tar", "w", format=tar_format) as tar:
+        try:
+            for name in (f"{key}.TXT", f"{key}.cls"):
+                tar.addfile(tarfile.TarInfo(name))
+        except ValueError:
+            pytest.skip("a name that this format has no place for")
+    index_shards([tmp_path / "s.tar"])
+    data = TarShards(tmp_path / "s.tar", decoders={"cls": len})
+    if tar_format != tarfile.USTAR_FORMAT:  # which parts long names, so all headers are read
+        monkeypatch.setattr(TarIndex, "by_headers", None)
+    assert data[0] == {"__key__": key, "txt": "", "cls": 0}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("rubbish", "the index of the shard .* is torn, as b'rubbish' tells of no sample; have"),
+        ('["k",{"cls":[512,99999999999]}]', "has 10240 bytes, and the sample 'k' ends at"),
+    ],
+)
+def test_a_line_of_an_index_that_can_t_be_is_named(tmp_path, line, said):
+    (path,) = write_shards([{"cls": 1}], tmp_path / "data")
+    index = Path(f"{path}.index")
+    index.write_text(index.read_text().splitlines()[0] + f"\n{line}\n")
+    with pytest.raises(DataError, match=said):
+        TarShards(path)[0]
+
+
+@pytest.mark.parametrize("pattern", ["s{4..6}/*.tar", "s{4..6}/shard-{00..03}.tar", "?-{0..3}.tar"])
+def test_a_pattern_of_two_kinds_is_refused(pattern):
+    with pytest.raises(DataError, match=r"beside '\{.*\}', which stands alone; give a pattern"):
+        TarShards(pattern)
 
 
 def test_an_error_in_decoding_says_where(tmp_path):

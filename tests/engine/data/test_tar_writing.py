@@ -110,11 +110,26 @@ def test_a_process_that_is_killed_leaves_no_folder_and_the_next_one_cleans_up(tm
         ({"__key__": "a/", "cls": 1}, r"sample 1 has the key 'a/', whose last part"),
         ({"__key__": "first", "cls": 1}, "of another in the same shard"),
         ({"__key__": "b"}, "the sample 'b' has no files"),
+        ({"__key__": "a\0b", "cls": 1}, r"sample 1 has the key 'a\\x00b'.* without a NUL"),
+        (
+            {"__key__": "../../a", "cls": 1},
+            r"sample 1 has the key '\.\./\.\./a', and files are named",
+        ),
+        ({"__key__": "/a", "cls": 1}, "sample 1 has the key '/a', and files are named"),
+        ({"a/b": b"1", "cls": 1}, "the sample '000000001' has a file with the extension 'a/b'"),
+        ({"a\0": b"1"}, "has a file with the extension"),
     ],
 )
 def test_a_sample_that_could_not_be_read_again_is_refused(tmp_path, sample, said):
     with pytest.raises(DataError, match=said):
         write_shards([{"__key__": "first", "cls": 0}, sample], tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "a\0"])
+def test_a_name_that_is_no_beginning_of_a_file_s_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="is no beginning of the name of a file"):
+        write_shards(numbers(1), tmp_path / "data", name=name)
     assert list(tmp_path.iterdir()) == []
 
 
