@@ -30,7 +30,8 @@ def device_of(
 
     Args:
         given: ``"auto"`` for CUDA where there is any, else MPS, else the CPU; or any device of
-            torch.
+            torch; or several in the order in which the processes of a machine take them,
+            ``"cuda:2,cuda:0"``.
         local_rank: of several processes, the number that this one has on its machine: ``"auto"``
             and ``"cuda"`` are the CUDA device of this number then, and MPS, which is one alone, is
             not taken. Where each process sees a single device, as SLURM may have it, it is that.
@@ -43,7 +44,9 @@ def device_of(
         (device(type='cpu'), device(type='cpu'))
     """
     there = devices()
-    if local_rank is not None:
+    if isinstance(given, str) and "," in given:
+        given = _in_order(given.split(","), local_rank or 0)
+    elif local_rank is not None:
         given = _own(given, local_rank)
     if given == "auto":
         return torch.device(there[0])
@@ -59,6 +62,17 @@ def device_of(
             f"{nearest(str(given), there)}"
         ) from error
     return device
+
+
+def _in_order(given: list[str], local_rank: int) -> str:
+    """The device of a process, of those that were given one by one."""
+    if len({*given}) < len(given) or local_rank >= len(given):
+        raise ValueError(
+            f"devices {', '.join(given)} are each for one process of a machine, and this is the "
+            f"one with the number {local_rank}, counted from 0; name as many as there are "
+            f"processes, each once."
+        )
+    return given[local_rank].strip()
 
 
 def _own(given: str | int | torch.device, local_rank: int) -> str | int | torch.device:

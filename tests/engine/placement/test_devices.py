@@ -26,3 +26,16 @@ def test_what_is_not_here_is_refused_with_what_is(given, hint):
         device_of(given)
     assert "'cpu', and 'auto' takes the first" in str(refused.value)
     assert hint in str(refused.value)
+
+
+@pytest.mark.covers("I1")
+def test_processes_take_devices_in_the_order_that_is_said():
+    assert [device_of("meta, cpu", local_rank=rank).type for rank in (0, 1)] == ["meta", "cpu"]
+    assert device_of("meta,cpu").type == "meta"
+
+
+@pytest.mark.covers("I1")
+@pytest.mark.parametrize(("given", "rank"), [("meta,cpu", 2), ("cpu,cpu", 0)])
+def test_one_device_is_for_one_process(given, rank):
+    with pytest.raises(ValueError, match="name as many as there are processes, each once"):
+        device_of(given, local_rank=rank)
