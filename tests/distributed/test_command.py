@@ -149,7 +149,8 @@ def test_a_process_that_ends_without_a_word_is_quoted(code, tmp_path):
 
 @pytest.mark.covers("I6")
 def test_where_one_hangs_is_shown(tmp_path):
-    hung = ("model.fault=hang", "env_cfg.dist_cfg.timeout=3")
+    hook = "custom_hooks=[{type: StopTogether, grace: 2}]"
+    hung = ("model.fault=hang", "env_cfg.dist_cfg.timeout=3", hook)
     done = waited(train(tmp_path, *OURS, *hung))
     assert done.code == 1
     assert "rank 1: process" in done.err
