@@ -17,7 +17,8 @@ from ..engine.flattened import flattened
 from ..engine.handler import Handler
 from ..engine.nested import samples_in
 from ..engine.outermost import outermost
-from ..engine.placement.ranks import gathered, is_first, world_size
+from ..engine.placement.agreement import anywhere
+from ..engine.placement.ranks import is_first, world_size
 from ..engine.placement.reducing import Totals, means_over_ranks, statistics_over_ranks
 from ..engine.priority import Priority
 from ..engine.state import Next, State
@@ -348,7 +349,7 @@ class Scalars(Handler):
     def _log_what_is_late(self, engine: Engine, on: str) -> None:
         """Log what came behind the log point; every process does if one of them has to."""
         waiting = (*self._outputs.values(), *self._logged.values())
-        if any(gathered(bool(self._metrics or self._pending or any(map(len, waiting))))):
+        if anywhere(bool(self._metrics or self._pending or any(map(len, waiting)))):
             self._due = True
             self._log(engine, on, late=True)
 

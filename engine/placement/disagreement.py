@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import LaunchError
-from .ranks import gathered, world_size
+from .ranks import alike, gathered
 
 __all__ = ["agree_or_raise"]
 
@@ -18,7 +17,7 @@ _NONE = "nothing"
 def agree_or_raise(facts: Mapping[str, Any]) -> None:
     """Compare what each process takes for a fact; all processes have to call this.
 
-    Sixteen bytes travel from each of them. Only if these differ, the facts themselves do.
+    Sixteen bytes travel. Only if the processes differ, the facts themselves do.
 
     Args:
         facts: by name; whatever is compared by its ``repr``.
@@ -29,11 +28,8 @@ def agree_or_raise(facts: Mapping[str, Any]) -> None:
     Example:
         >>> agree_or_raise({"world size": 1, "seed": 7})
     """
-    if world_size() == 1:
-        return
     told = {name: repr(value) for name, value in facts.items()}
-    digest = hashlib.blake2b(repr(sorted(told.items())).encode(), digest_size=16).digest()
-    if len(set(gathered(digest))) == 1:
+    if alike(repr(sorted(told.items()))):
         return
     everybody: list[dict[str, str]] = gathered(told)
     names = list(dict.fromkeys(name for one in everybody for name in one))

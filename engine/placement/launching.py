@@ -110,6 +110,7 @@ def leave() -> None:
     idist.finalize()
     if distributed.is_initialized():
         distributed.destroy_process_group()
+    atexit.unregister(_let_go)  # which is done now
     _let_go()
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 
 from ..stream.history import History, Statistic, Sums
-from .ranks import gathered, largest, summed, world_size
+from .ranks import alike, gathered, summed, world_size
 
 __all__ = ["Totals", "means_over_ranks", "statistics_over_ranks"]
 
@@ -30,18 +29,11 @@ def means_over_ranks(totals: Totals, *, point: str) -> dict[str, float]:
         {'loss': 1.5}
     """
     if world_size() > 1:
-        totals = _summed(totals) if _all_have((point, *totals)) else _joined(totals, point)
+        told_alike = alike("\n".join((point, *totals)))
+        totals = _summed(totals) if told_alike else _joined(totals, point)
     return {
         name: total / weight if weight else math.nan for name, (total, weight) in totals.items()
     }
-
-
-def _all_have(names: tuple[str, ...]) -> bool:
-    """Whether all processes have the same names in the same order."""
-    digest = hashlib.blake2b("\n".join(names).encode(), digest_size=6).digest()
-    number = int.from_bytes(digest, "big")
-    last, first = largest([number, -number])
-    return last == -first
 
 
 def _summed(totals: Totals) -> Totals:

@@ -13,7 +13,7 @@ from rich.table import Table
 from ...engine.placement.launching import leave
 from ...engine.placement.ranks import is_first
 from ...engine.stream.scalars import readable, scalars_of
-from .choosing import Config, Overrides, Safe, objects_for, resolved
+from .choosing import Choice, Config, Overrides, Safe, objects_for, resolved
 from .outcome import Traceback, outcome
 from .processes import Processes, run_in
 
@@ -72,25 +72,35 @@ def train(
     changes = [*(overrides or ()), *(["resume=true"] if resume else [])]
     with outcome("train", traceback=traceback):
         choice = resolved(config, changes, safe=safe)
-        if processes.are_several and not dry_run:
+        if dry_run:
+            _plan(choice, processes)
+        elif processes.are_several:
             flags = {"--safe": safe, "--traceback": traceback}
             given = [name for name, is_given in flags.items() if is_given]
             if choice.config.values.get("launcher", "auto") != "auto":  # it is this command
                 changes.append("launcher=auto")
             raise typer.Exit(run_in(processes, ["train", config, *changes, *given]))
-        if dry_run:
-            if processes.are_several:
-                say("footplate train: --dry-run starts no other processes.", err=True)
-            from .plan import show_plan
+        else:
+            _train(choice)
 
-            show_plan(choice)
-            return
-        from ..runner import Runner
 
-        runner = Runner.from_cfg(launched(choice.config.values), objects=choice.objects)
-        runner.train()
-        say(f"The run's files are in {runner.folder.resolve()}")
-        leave()
+def _plan(choice: Choice, processes: Processes) -> None:
+    """Show what would be done."""
+    from .plan import show_plan
+
+    if processes.are_several:
+        say("footplate train: --dry-run starts no other processes.", err=True)
+    show_plan(choice)
+
+
+def _train(choice: Choice) -> None:
+    """Train in this process, and with the others if it was launched with any."""
+    from ..runner import Runner
+
+    runner = Runner.from_cfg(launched(choice.config.values), objects=choice.objects)
+    runner.train()
+    say(f"The run's files are in {runner.folder.resolve()}")
+    leave()
 
 
 def val(
