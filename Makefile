@@ -6,8 +6,8 @@ PYTHON ?= python3
 demo: .venv/.recipes
 	.venv/bin/python -m footplate.recipes.image_classification
 
-test: .venv/.recipes .venv/.test
-	.venv/bin/python -m pytest
+test: .venv/.recipes .venv/.test .venv/.guests
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.test build/typing/footplate
 	.venv/bin/ruff check
@@ -17,7 +17,7 @@ lint: .venv/.test build/typing/footplate
 docs: .venv/.docs
 	.venv/bin/python -m sphinx -W --keep-going docs docs/_build
 
-bench: .venv/.recipes .venv/.test .venv/.peers
+bench: .venv/.recipes .venv/.test .venv/.guests
 	.venv/bin/python -m tests.benchmarks
 
 # One stamp an extra: installed once, and again when a requirement or a version changes.

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from functools import partial
 from pathlib import Path
+from runpy import run_path
 
 from footplate.engine.events import Event, Events
 from footplate.engine.lifecycle import POINTS
@@ -149,7 +150,31 @@ def _default(field: object) -> str:
     return "none" if field.default in (MISSING, None) else f"`{field.default!r}`"
 
 
+def ignite_metrics() -> str:
+    """What becomes of every metric of pytorch-ignite."""
+    return _verdicts("METRICS")
+
+
+def ignite_handlers() -> str:
+    """What becomes of every handler of pytorch-ignite."""
+    return _verdicts("HANDLERS")
+
+
+def _verdicts(of: str) -> str:
+    """What the tests find of each, in groups of those of which they find the same."""
+    found = run_path(str(PAGES.parent / "tests" / "handlers" / "ignite" / "verdicts.py"))[of]
+    return _table(
+        ("for", "of pytorch-ignite", "", "needs", "to be known"),
+        (
+            (one.about, _listed(one.names), one.how, f"`{one.needs}`" if one.needs else "", one.why)
+            for one in found
+        ),
+    )
+
+
 TABLES = {
+    "ignite_metrics": ignite_metrics,
+    "ignite_handlers": ignite_handlers,
     "hook_points": hook_points,
     "hook_values": hook_values,
     "hook_calls": hook_calls,

@@ -69,15 +69,16 @@ def leaves(structure: Any, *, kind: _Kind = object) -> Iterator[tuple[str, Any]]
 def samples_in(batch: Any) -> int:
     """How many samples a batch has: the length of the first tensor or array in it.
 
-    A list of tuples or dicts is one of samples. Where nothing tells, it is 1.
+    A list of tuples or dicts is one of samples, and so is a sequence of dicts beside another, as a
+    detector's targets are. Where nothing tells, it is 1.
 
     Example:
         >>> import torch
         >>> x = torch.zeros(8, 3)
         >>> samples_in((x, torch.zeros(8))), samples_in({"name": ["a"], "x": x}), samples_in(0.5)
         (8, 8, 1)
-        >>> samples_in([(x[0], 1), (x[1], 0)])
-        2
+        >>> samples_in([(x[0], 1), (x[1], 0)]), samples_in(((x[0], x[1]), ({"a": 1}, {"a": 2})))
+        (2, 2)
     """
     first = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
     shape = getattr(first, "shape", None)  # most are so, and told sooner
@@ -91,6 +92,8 @@ def _samples(batch: Any) -> int | None:
         nested = isinstance(batch, list) and isinstance(first, (tuple, list, Mapping))
         if nested and all(type(one) is type(first) for one in batch):
             return len(batch)
+        if (targets := next(filter(_are_mappings, batch), None)) is not None:
+            return len(targets)  # beside images of any size
         entries = batch
     elif (shape := getattr(batch, "shape", None)) is not None:
         return shape[0] if shape else None
@@ -100,6 +103,10 @@ def _samples(batch: Any) -> int | None:
         return None
     found = map(_samples, islice(entries, 16))  # a long list of words tells nothing
     return next((one for one in found if one), None)
+
+
+def _are_mappings(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and bool(given) and isinstance(given[0], Mapping)
 
 
 def _mapped(

@@ -75,7 +75,8 @@ def passes_over(data: Any, before: Passes | None = None) -> Passes:
     In this order: data that are :class:`Resumable` say it themselves; data with ``state_dict()``
     and ``load_state_dict()``, such as torchdata's ``StatefulDataLoader``, are asked for their
     state; torch's ``DataLoader`` skips indices, and loads no sample to throw it away; all else is
-    walked over again.
+    walked over again. So is a stream of the datasets library that shuffles in a buffer, whose state
+    lacks that.
 
     Args:
         data: anything that can be iterated over.
@@ -89,6 +90,11 @@ def passes_over(data: Any, before: Passes | None = None) -> Passes:
     if callable(make := getattr(data, "make_passes", None)):
         own: Passes = make()
         return own
+    if "datasets" in sys.modules:
+        from .data.tables import forgets_its_buffer
+
+        if forgets_its_buffer(data):
+            return _WalkedAgain(data)
     if _has_state(data):
         return _OfTheirOwn(data, data)
     torch_data = sys.modules.get("torch.utils.data")

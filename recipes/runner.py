@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from .composition.keeping import kept
 from .composition.loaders import by_name
 from .composition.log_file import log_file, named_by_rank
 from .composition.loops import Around, EvaluationLoop, loop_as_engine, predicted
+from .composition.mmengine_arguments import in_our_words
 from .composition.saving import Saving
 from .composition.settings import Settings, own_arguments, problems_in, runner_problems
 from .composition.shared_facts import facts_of
 from .config.layers import load
+from .config.mmengine_names import enter_scope
 from .config.objects import Objects
 from .config.problems import ConfigError
 from .config.registry import RUNNERS
@@ -79,7 +82,8 @@ class Runner(Facts, Saving):
         compile: whether, or with which options, the model is compiled.
         model_wrapper_cfg: how several processes train the model: ``{type: "ddp", …}`` with options
             of :class:`~footplate.engine.placement.replicated.Replicated`, the default.
-        default_scope: accepted, and nothing else; names are looked up in one place.
+        default_scope: where MMEngine looks names up first, if it is imported; ours are in one
+            place.
         cfg: the whole configuration, to be kept with the run.
         objects: what finds types; it may allow some alone.
 
@@ -139,7 +143,9 @@ class Runner(Facts, Saving):
         objects: Objects | None = None,
     ) -> None:
         given = {name: one for name, one in locals().items() if name not in _NOT_GIVEN}
+        given = in_our_words(given)
         self.objects = objects or Objects()
+        enter_scope(default_scope)
         if problems := problems_in(given, self.objects):
             raise ConfigError(problems)
         self.given: Mapping[str, Any] = given
@@ -172,7 +178,8 @@ class Runner(Facts, Saving):
         """A runner from a configuration.
 
         Args:
-            cfg: a mapping, a path of YAML, or an OmegaConf.
+            cfg: a mapping, a path of YAML, or an OmegaConf; a ``Config`` of MMEngine, or the path
+                of its file in Python, which is run.
             overrides: assignments that come last, ``"train_cfg.max_epochs=5"``.
             changes: arguments in the place of the configuration's; and ``objects``, which finds
                 types.
@@ -182,7 +189,8 @@ class Runner(Facts, Saving):
         """
         values = load(cfg, overrides=tuple(overrides)).values
         objects = changes.pop("objects", None) or Objects()
-        arguments = {"model": None, **values, **changes}
+        arguments = in_our_words({"model": None, **values, **changes})
+        enter_scope(arguments.get("default_scope"))
         name = arguments.pop("runner_type", cls)
         if problems := runner_problems(name, objects, Runner):
             raise ConfigError([*problems_in(arguments, objects), *problems])
@@ -351,6 +359,7 @@ class Runner(Facts, Saving):
         with self._logged():
             try:
                 self.call_hook("setup", stage=stage)
+                self.guest.set_up(stage)
                 yield
             except BaseException as error:
                 failure = error
@@ -374,11 +383,13 @@ class Runner(Facts, Saving):
             failures += self._call_all("on_exception", exception=failure)
         failures += self._call_all("after_run")
         failures += self._call_all("teardown", stage=stage)
-        try:
-            if not self._depth:
-                self.let_go_of_data()
-        except BaseException as error:
-            failures.append(error)
+        ends: list[Callable[[], None]] = [] if self._depth else [self.let_go_of_data]
+        ends.append(partial(self.guest.tear_down, stage))
+        for end in ends:
+            try:
+                end()
+            except BaseException as error:
+                failures.append(error)
         if failure is not None:
             for other in failures:
                 failure.add_note(f"besides, {type(other).__name__}: {other}")

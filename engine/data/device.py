@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import inspect
 import weakref
+from abc import ABC
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -31,19 +32,26 @@ _EVENTS = (StepEvents.TRANSFER_STARTED, StepEvents.TRANSFER_COMPLETED)
 _BLOCKING = ("cpu", "mps")  # here a copy that is not waited for may be read before it is there
 
 
-@runtime_checkable
-class _Movable(Protocol):
-    def to(self, device: torch.device) -> Any: ...
+class _Having(ABC):
+    """Whatever has a method; an ABC keeps the answer for each type, and a Protocol looks anew."""
+
+    method: ClassVar[str]
+
+    @classmethod
+    def __subclasshook__(cls, kind: type) -> bool:
+        return hasattr(kind, cls.method)
 
 
-@runtime_checkable
-class _Pinnable(Protocol):
-    def pin_memory(self) -> Any: ...
+class _Movable(_Having):
+    method = "to"
 
 
-@runtime_checkable
-class _Recorded(Protocol):
-    def record_stream(self, stream: torch.cuda.Stream) -> Any: ...
+class _Pinnable(_Having):
+    method = "pin_memory"
+
+
+class _Recorded(_Having):
+    method = "record_stream"
 
 
 def move(batch: Any, device: str | int | torch.device, non_blocking: bool = True) -> Any:

@@ -8,12 +8,16 @@ from typing import Any
 
 from ..beginning import check_data
 from ..errors import nearest
+from ..overriding import overrides
 from ..placement.ranks import from_first
 
 __all__ = ["DataModule", "DataModuleLoaders", "is_data_module", "is_data_module_class"]
 
 _ALONE = {"train": "fit", "val": "validate", "test": "test", "predict": "predict"}
 """The stage that each loader is of; beside training, that of validation is of ``fit``, too."""
+
+_LIGHTNINGS = ("lightning.pytorch.core", "pytorch_lightning.core")
+"""The modules of Lightning's base classes, whose loaders are none."""
 
 
 class DataModule:
@@ -133,7 +137,7 @@ class DataModuleLoaders:
         self._to_tear_down: dict[str, None] = {}
 
     def has(self, name: str) -> bool:
-        """Whether the module has a loader of this name, and not that of :class:`DataModule`.
+        """Whether the module has a loader of this name, and not that of its base class.
 
         Example:
             >>> class Letters(DataModule):
@@ -143,8 +147,9 @@ class DataModuleLoaders:
             (True, False)
         """
         method = f"{name}_dataloader"
-        own = getattr(type(self.module), method, None)
-        return _can(self.module, method) and own is not getattr(DataModule, method, self)
+        ours = getattr(DataModule, method, self)
+        own = getattr(type(self.module), method, None) is not ours
+        return _can(self.module, method) and own and overrides(self.module, method, *_LIGHTNINGS)
 
     def loader(self, name: str, *, anew: bool = False) -> Any:
         """The loader of this name; the same one each time.
@@ -166,9 +171,22 @@ class DataModuleLoaders:
         make = self._method(name)
         stage = "fit" if name == "val" and "fit" in self._to_tear_down else _ALONE[name]
         if anew or (stage, name) not in self._made:
-            self._set_up(stage)
+            self.set_up(stage)
             self._made[stage, name] = _checked(make(), self.module, name)
         return self._made[stage, name]
+
+    def set_up(self, stage: str) -> None:
+        """Prepare the data, and set them up for a stage, unless that was done; loaders ask for it.
+
+        Args:
+            stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
+        """
+        if not self._prepared:
+            from_first(self._prepare)  # the others wait
+            self._prepared = True
+        if stage not in self._to_tear_down:
+            self.module.setup(stage)
+            self._to_tear_down[stage] = None
 
     def teardown(self) -> None:
         """Call ``teardown(stage)`` for every stage that was set up, the last first.
@@ -200,15 +218,6 @@ class DataModuleLoaders:
                 f"{', '.join(map(repr, there))}; add the method to it."
             )
         return make
-
-    def _set_up(self, stage: str) -> None:
-        module = self.module
-        if not self._prepared:
-            from_first(self._prepare)  # the others wait
-            self._prepared = True
-        if stage not in self._to_tear_down:
-            module.setup(stage)
-            self._to_tear_down[stage] = None
 
     def _prepare(self) -> None:
         if _can(self.module, "prepare_data"):

@@ -22,6 +22,7 @@ from torch.utils.data import (
 from ..placement.ranks import is_first, rank, world_size
 from ..samplers import loaders_in, parts_of
 from .order import Order, OrderSampler, order_of
+from .tables import are_different, dealt_stream
 
 __all__ = ["Share", "sharded", "share_of"]
 
@@ -42,10 +43,12 @@ def sharded(loader: Any, *, evaluates: bool, seed: int = 0) -> Any:
     sample comes once, so that some shares have one less, or none; there, torch's
     ``DistributedSampler``, which repeats or drops some, is replaced, too.
 
+    A stream of the datasets library is dealt out by its own ``split_dataset_by_node``.
+
     Any other loader is handed back as it is: one that is dealt out already, and, with a word about
-    it, one over an ``IterableDataset`` or with a sampler of another kind. The first process says
-    what was done, by the logger ``footplate.data`` or a warning. Where there is one process, there
-    is nothing to do.
+    it, one over another ``IterableDataset`` or with a sampler of another kind. The first process
+    says what was done, by the logger ``footplate.data`` or a warning. Where there is one process,
+    there is nothing to do.
 
     Args:
         loader: the loader.
@@ -73,6 +76,9 @@ def sharded(loader: Any, *, evaluates: bool, seed: int = 0) -> Any:
                 )
         return loader
     if isinstance(loader.dataset, IterableDataset):
+        if (dealt := dealt_stream(loader.dataset)) is not loader.dataset:
+            _say(f"a stream is dealt out to {world_size()} processes by split_dataset_by_node")
+            return _with(loader, dataset=dealt)
         _say(
             f"a {type(loader.dataset).__name__} is an iterable data set: which samples each "
             f"process gets, it says itself, by torch.distributed.get_rank()"
@@ -86,6 +92,11 @@ def sharded(loader: Any, *, evaluates: bool, seed: int = 0) -> Any:
             f"{_name_of_order(loader)} would give each of them; {_MEND}."
         )
         return loader
+    if are_different(loader.dataset):
+        _warn(
+            "each process has a table of its own contents: if split_dataset_by_node has dealt them "
+            "out, they are dealt out once more, and most rows are never seen; leave it out."
+        )
     _say(
         f"{len(loader.dataset)} samples are dealt out to {world_size()} processes, "  # type: ignore[arg-type]
         f"{'each once' if evaluates else 'as many to each'}"
@@ -183,12 +194,17 @@ def _dealt(loader: DataLoader[Any], order: Order, *, even: bool) -> Any:
     """A copy of a loader, over this process's share of an order."""
     order = replace(order, rank=rank(), world_size=world_size(), even=even)
     with_pass = getattr(_sampler_of(loader), "with_pass", False)
-    made, sampler = copy.copy(loader), OrderSampler(order, with_pass=with_pass)
+    sampler = OrderSampler(order, with_pass=with_pass)
+    if (batches := loader.batch_sampler) is None:
+        return _with(loader, sampler=sampler)
+    return _with(loader, sampler=sampler, batch_sampler=BatchSampler(sampler, *_sizes(batches)))
+
+
+def _with(loader: DataLoader[Any], **changes: Any) -> Any:
+    """A copy of a loader with other parts."""
+    made = copy.copy(loader)
     # A loader refuses to be changed once it is made; this one nobody has seen yet.
-    attributes = vars(made)
-    attributes.update(_iterator=None, sampler=sampler)
-    if (batches := loader.batch_sampler) is not None:
-        attributes["batch_sampler"] = BatchSampler(sampler, *_sizes(batches))
+    vars(made).update(_iterator=None, **changes)
     return made
 
 

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ..random import capture, preserved, restore
 from ..samplers import parts_of
 from .dealing import Deal, batches_left, deal_of, rest_of
-from .worker_signals import Sheltered
+from .worker_signals import Sheltered, sheltered_from_birth
 
 __all__ = ["LoaderPasses", "goes_by_indices"]
 
@@ -63,7 +63,7 @@ class LoaderPasses:
         self._indices.start = None
         self._indices.catch_up()
         self._load_dataset()
-        return iter(self._view())
+        return self._iterator()
 
     def go_on(self, position: int) -> Iterator[Any]:
         """Take up the pass under way, without loading what lies behind it."""
@@ -78,7 +78,7 @@ class LoaderPasses:
         with preserved():
             indices.position = position
             try:
-                iterator = iter(self._view())
+                iterator = self._iterator()
             finally:
                 indices.position = None
         indices.put_back(generators)
@@ -114,6 +114,10 @@ class LoaderPasses:
         for one, state in zip(self._datasets, self._loaded, strict=False):
             one.load_state_dict(state)
         self._loaded = []
+
+    def _iterator(self) -> Iterator[Any]:
+        with sheltered_from_birth(self._loader):
+            return iter(self._view())
 
     def _view(self) -> DataLoader[Any]:
         """The loader, made to draw its indices from ours."""

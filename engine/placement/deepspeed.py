@@ -152,8 +152,13 @@ class DeepSpeed(Placement):
         self._zero.clear_backward_seen_flag()
         return function(*args)
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Tensor, **how: Any) -> None:
         """Have DeepSpeed compute gradients."""
+        if how:
+            raise TypeError(
+                f"DeepSpeed runs backward by itself, and can't be told {', '.join(how)}; leave it "
+                f"out, or train with model_wrapper_cfg=dict(type='ddp')."
+            )
         if self._held and not self._optimization.window.held:
             raise RuntimeError(
                 "DeepSpeed holds gradients of a step that was left out, by a veto or an error, and "

@@ -85,9 +85,9 @@ class Placement:
     def own(self, optimization: Any) -> None:
         """Know an optimization that trains the model; refuse what it can't be asked for."""
 
-    def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of a batch."""
-        loss.backward()  # type: ignore[no-untyped-call]
+    def backward(self, loss: Tensor, **how: Any) -> None:
+        """Compute the gradients of a batch, with keywords of ``Tensor.backward``."""
+        loss.backward(**how)  # type: ignore[no-untyped-call]
 
     def divide(self, gradients: list[Tensor], total: float | Tensor) -> None:
         """Divide the gradients of a window by what it holds."""

@@ -203,9 +203,9 @@ class Sharded(Placement):
             forget_batch(root)
             raise
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Tensor, **how: Any) -> None:
         """Compute the gradients of a batch; what is not averaged lies with the parameters."""
-        super().backward(loss)
+        super().backward(loss, **how)
         if self._holds and self._root is not None:
             hold(self._root)
 

@@ -26,12 +26,14 @@ class Contract:
         turns: the losses that there are by the names of their optimizers, joined by ``+`` where
             they share one; none where all optimizers share the one loss.
         optimizes_itself: whether :meth:`forward` runs backward and steps the optimizer, too.
+        deals_out: whether the model itself says which of its parameters are optimized by what.
     """
 
     name: ClassVar[str]
     needs: ClassVar[str]
     turns: Sequence[str] = ()
     optimizes_itself: bool = False
+    deals_out: bool = False
 
     def __init__(self, model: nn.Module, loss: Any = None) -> None:
         self.model = model
@@ -49,6 +51,14 @@ class Contract:
     def bind(self, optimizations: Mapping[str, Any]) -> None:
         """Look at what will optimize the model; a contract that hands it on keeps it."""
 
+    def attached(self, engine: Engine, role: str) -> None:
+        """Called when a step of the model becomes an engine's.
+
+        Args:
+            engine: the engine.
+            role: what it does: ``"train"``, ``"val"``, ``"test"`` or ``"predict"``.
+        """
+
     def forward(self, engine: Engine, batch: Any, turn: str | None = None) -> Any:
         """What the model answers to a training batch.
 
@@ -63,6 +73,10 @@ class Contract:
     def loss(self, outputs: Any, batch: Any) -> Any:
         """The loss: a scalar tensor, a dict with one under ``"loss"``, or ``None`` to skip."""
         return outputs
+
+    def to_evaluation(self, engine: Engine) -> None:
+        """Set the model to evaluation mode, as a run of an engine that evaluates begins."""
+        self.model.eval()
 
     def evaluate(self, engine: Engine, batch: Any) -> Any:
         """What an evaluation step reports of a batch."""

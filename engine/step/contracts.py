@@ -14,6 +14,8 @@ from torch import nn
 
 from ..errors import nearest
 from .contract import Contract
+from .guests import GUESTS, guest_contract
+from .mmengine.optim_wrapper import optim_wrapper
 from .modes import Modes
 
 if TYPE_CHECKING:
@@ -156,7 +158,8 @@ class StepMethods(Contract):
     Who runs backward and who steps is said by the signature of ``train_step``:
 
     - ``train_step(data, optim_wrapper)``, as in MMEngine: the model does both, through the
-      :class:`.Optimization` that it is given (a dict of them where there are several);
+      optimization that it is given, by the names of
+      :class:`~footplate.engine.step.mmengine.optim_wrapper.OptimWrapper` (several by name);
     - ``train_step(data, optimizer)``, as in MMCV, and ``train_step(data)``: the model returns a
       dict with ``"loss"``, or a loss, and the engine does both.
 
@@ -192,7 +195,7 @@ class StepMethods(Contract):
         bare = {name: one.optimizer for name, one in wrapped.items()}
         several = len(wrapped) > 1
         self._given = {
-            "optim_wrapper": wrapped if several else next(iter(wrapped.values())),
+            "optim_wrapper": optim_wrapper(wrapped),
             "optimizer": bare if several else next(iter(bare.values())),
         }
 
@@ -285,7 +288,8 @@ CONTRACTS: Sequence[type[Contract]] = (
 def contract_of(model: nn.Module, loss: Any = None, name: str | Contract | None = None) -> Contract:
     """The contract for a model: the named one, or the first that fits.
 
-    A loss that is given decides, even if the model has step methods of its own.
+    A loss that is given decides, even if the model has step methods of its own. Without one, a
+    model of another system has the contract that is made for it.
 
     Args:
         model: the model.
@@ -303,13 +307,10 @@ def contract_of(model: nn.Module, loss: Any = None, name: str | Contract | None 
     """
     if isinstance(name, Contract):
         return name
-    by_name = {contract.name: contract for contract in CONTRACTS}
     if name is not None:
-        if name not in by_name:
-            raise ValueError(
-                f"contract {name!r} is none of {', '.join(by_name)}.{nearest(name, by_name)}"
-            )
-        return by_name[name](model, loss)
+        return _named(name)(model, loss)
+    if loss is None and (guest := guest_contract(model)) is not None:
+        return guest.load()(model)
     for contract in CONTRACTS:
         if contract.fits(model, loss):
             return contract(model, loss)
@@ -319,6 +320,17 @@ def contract_of(model: nn.Module, loss: Any = None, name: str | Contract | None 
         f"no contract fits {type(model).__name__} with {given}. Give what one of them needs "
         f"({needs}), or a Contract of your own as contract=."
     )
+
+
+def _named(name: str) -> Callable[..., Contract]:
+    guests = {guest.name: guest for guest in GUESTS}
+    if name in guests:
+        return guests[name].load()
+    by_name = {contract.name: contract for contract in CONTRACTS}
+    if name not in by_name:
+        known = [*by_name, *guests]
+        raise ValueError(f"contract {name!r} is none of {', '.join(known)}.{nearest(name, known)}")
+    return by_name[name]
 
 
 def _pair(batch: Any) -> Sequence[Any]:

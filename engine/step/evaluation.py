@@ -18,6 +18,7 @@ from ..placement.ranks import gathered, rank, world_size
 from ..priority import Priority
 from .announcer import Announcer
 from .contracts import Contract, Modes, StepMethods, Supervised, contract_of
+from .guests import guest_contract
 from .precision import Precision
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class EvaluationStep(Handler):
         self.in_step = in_step or (placement is not None and placement.in_step)
         self._placement = placement
         self.precision = Precision.of(precision)
+        self._predicts = predicts
         self._ask = contract.predict if predicts else contract.evaluate
         self._announce = Announcer()
         self._modes: list[tuple[nn.Module, bool]] = []
@@ -72,6 +74,8 @@ class EvaluationStep(Handler):
     def on_register(self, engine: Engine) -> None:
         """Register the events, and have the step called for batches that only others have."""
         self._announce = Announcer(engine)
+        of_test = "test" if engine.name == "test" else "val"
+        self.contract.attached(engine, "predict" if self._predicts else of_test)
         if self.in_step and world_size() > 1:
             self._company = company_of(engine)
             self._company.invite(self._keep_company)
@@ -87,7 +91,7 @@ class EvaluationStep(Handler):
         """Note the mode of every submodule, and set them to evaluation mode."""
         model = self.contract.model
         self._modes = [(module, module.training) for module in model.modules()]
-        model.eval()
+        self.contract.to_evaluation(engine)
 
     def closed(self, engine: Engine) -> None:
         """Put the modes back."""
@@ -203,7 +207,8 @@ def _single(value: torch.Tensor) -> torch.Tensor:
 
 def _contract_of(model: nn.Module, loss: Any, contract: str | Contract | None) -> Contract:
     """The contract that fits; a plain module needs no loss here."""
-    knows_how = any(kind.fits(model, loss) for kind in (StepMethods, Modes))
+    ours = any(kind.fits(model, loss) for kind in (StepMethods, Modes))
+    knows_how = ours or guest_contract(model) is not None
     plain = loss is None and contract is None and not knows_how
     return Supervised(model) if plain else contract_of(model, loss, contract)
 

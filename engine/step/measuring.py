@@ -13,6 +13,7 @@ from .ignite_measure import IgniteMeasure
 from .measure import Measure
 from .process_measure import ProcessMeasure
 from .torch_measure import TorchMeasure
+from .tracker_measure import TrackerMeasure
 
 __all__ = ["at_hand", "measure_of"]
 
@@ -49,7 +50,8 @@ def measure_of(name: str, metric: Any, transform: Callable[[Any], Any] | None = 
     if _can(metric, "process") and (_can(metric, "compute_metrics") or _can(metric, "evaluate")):
         return ProcessMeasure(name, metric, transform)
     if isinstance(metric, nn.Module) and all(_can(metric, one) for one in _TORCH):
-        return TorchMeasure(name, metric, transform)
+        kind = TrackerMeasure if _can(metric, "increment") else TorchMeasure
+        return kind(name, metric, transform)
     raise TypeError(
         f"metric {name!r} is a {type(metric).__name__}; give an instance of a metric of "
         f"pytorch-ignite or torchmetrics, an object with process() and compute_metrics(), or a "

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -71,6 +71,7 @@ class Optimization(Handler):
     name: str
     priority = Priority.HIGHEST
     for_one_engine = True
+    gives_closures: ClassVar[bool] = False  # to optimizers that need the loss several times a step
     replicated = "optimizer", "scaler"  # gradients that are gathered are each process's own
 
     def __init__(
@@ -85,7 +86,7 @@ class Optimization(Handler):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Optimization() takes an optimizer of torch, given {optimizer!r:.80}.")
         closure = inspect.signature(optimizer.step).parameters.get("closure")
-        if closure is not None and closure.default is closure.empty:
+        if closure is not None and closure.default is closure.empty and not self.gives_closures:
             raise TypeError(
                 f"{type(optimizer).__name__} needs the loss several times a step, by a closure; "
                 f"call its step(closure) in a step of your own."
@@ -161,6 +162,7 @@ class Optimization(Handler):
         weight: float | Tensor | None = None,
         *,
         shared_with: Sequence[Optimization] = (),
+        **how: Any,
     ) -> None:
         """Add a batch's gradients to those of the window; see :meth:`update`.
 
@@ -168,6 +170,8 @@ class Optimization(Handler):
             loss: the batch's loss.
             weight: what it is the mean of.
             shared_with: further optimizations that take gradients of this loss.
+            how: keywords of ``Tensor.backward``, as ``retain_graph=True``; ``inputs=None`` for
+                the gradients of all parameters that the loss depends on, other optimizers' too.
 
         Raises:
             ValueError: if those who share the loss scale it, or weigh it differently.
@@ -184,12 +188,7 @@ class Optimization(Handler):
         if self.scaler is not None:
             added = self.scaler.scale(added)
         try:
-            if self.alone and self.placement is not None:
-                self.placement.backward(added)
-            elif self.alone:
-                added.backward()  # type: ignore[no-untyped-call]
-            else:
-                added.backward(inputs=_trainable(group))  # type: ignore[no-untyped-call]
+            self._differentiate(added, group, how)
             for one in group:
                 if weight is None and not one.window.weighted:
                     one.window.held += 1
@@ -214,10 +213,12 @@ class Optimization(Handler):
         Returns:
             whether the optimizer stepped.
         """
+        return self.step() if self.closes() else False
+
+    def closes(self) -> bool:
+        """Whether a step is due: the window is full, or the epoch ends here and it with that."""
         window = self.window
-        if window.held >= window.size or (window.held and self._ends_here()):
-            return self.step()
-        return False
+        return window.held >= window.size or (bool(window.held) and self._ends_here())
 
     def step(self) -> bool:
         """Step with what the window holds, full or not, and let the gradients go.
@@ -314,8 +315,18 @@ class Optimization(Handler):
 
     # ------------------------------------------------------------------ parts of a step
 
-    def _advance(self) -> str | None:
-        """All of a step but its end; returns why the optimizer did not step, if it did not."""
+    def _differentiate(
+        self, added: Tensor, group: Sequence[Optimization], how: Mapping[str, Any]
+    ) -> None:
+        """Compute the gradients of what is added to the window."""
+        if self.alone and self.placement is not None:
+            self.placement.backward(added, **how)
+        else:
+            how = how if self.alone else {"inputs": _trainable(group), **how}
+            added.backward(**how)  # type: ignore[no-untyped-call]
+
+    def _prepare(self) -> None:
+        """Make of the window's gradients those that the optimizer steps with."""
         announce = self._announce
         if self.placement is not None:
             self.placement.reduce(self.parameters)
@@ -325,10 +336,18 @@ class Optimization(Handler):
             self._divide()
         if announce.gradients_ready.calls:
             announce(announce.gradients_ready, optimization=self)
-        if self.clip is not None:
-            self._clip(self.clip)
+        self._bound()
         if announce.optimizer_step_started.calls:
             announce(announce.optimizer_step_started, optimization=self)
+
+    def _bound(self) -> None:
+        """Bound the gradients, if they are to be."""
+        if self.clip is not None:
+            self._clip(self.clip)
+
+    def _advance(self) -> str | None:
+        """All of a step but its end; returns why the optimizer did not step, if it did not."""
+        self._prepare()
         if self.scaler is not None:
             return self._step_scaled(self.scaler)
         if self.window.vetoed:

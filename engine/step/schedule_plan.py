@@ -51,7 +51,7 @@ def _scheduled(scheduler: Any) -> Iterator[str]:
     """The names of the values that a scheduler is made for."""
     for part in parts_of(scheduler):
         if isinstance(part, LRScheduler):
-            yield "lr"
+            yield getattr(part, "param_name", "lr")
         elif isinstance(part.param_name, str):
             yield part.param_name
 

@@ -82,7 +82,7 @@ class TorchMeasure(Measure):
         """By path within the metric: the states of each, and the numbers that have moved."""
         state = {}
         for path, one in self.metric.named_modules():
-            states, found = _states(one), self._found[path]
+            states, found = _states(one), self._found.get(path, {})
             states = {k: list(v) if isinstance(v, list) else v for k, v in states.items()}
             moved = {k: v for k, v in _numbers(one).items() if not _same(v, found.get(k))}
             if states or moved:
@@ -104,7 +104,8 @@ class TorchMeasure(Measure):
         self._device = None  # where the saved states are is not known
         for path, one in parts.items():
             saved = state.get(path, {"states": {}, "moved": {}})
-            for key, value in {**self._found[path], **saved["moved"], **saved["states"]}.items():
+            found = self._found.get(path, {})
+            for key, value in {**found, **saved["moved"], **saved["states"]}.items():
                 setattr(one, key, _copied(value))
 
 

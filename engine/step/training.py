@@ -83,6 +83,8 @@ class TrainingStep(Handler):
         self.contract = contract
         self.optimizations = dict(optimizations)
         contract.bind(self.optimizations)
+        if not contract.deals_out:
+            _check_owners(optimizations)
         alone = len(self.optimizations) == 1
         for name, one in self.optimizations.items():
             one.name, one.alone = name, alone
@@ -107,6 +109,7 @@ class TrainingStep(Handler):
         self._announce = Announcer(engine)
         for name, one in self.optimizations.items():
             engine.attach(one, name=name)
+        self.contract.attached(engine, "train")
 
     def __call__(self, engine: Engine, batch: Any) -> Any:
         """Train on a batch."""
@@ -280,7 +283,8 @@ def training_step(
         output=output,
         placement=placement,
     )
-    check_groups([one.optimizer for one in optimizations.values()], model)
+    if not step.contract.deals_out:
+        check_groups([one.optimizer for one in optimizations.values()], model)
     return step
 
 
@@ -299,10 +303,14 @@ def _optimization(one: Any, name: str, options: dict[str, Any]) -> Optimization:
 def _check(optimizations: Mapping[str, Optimization]) -> None:
     if not optimizations:
         raise ValueError("a training step needs an optimizer, and was given none.")
-    owners: dict[int, str] = {}
     for name, one in optimizations.items():
         if not isinstance(one, Optimization):
             raise TypeError(f"{name!r} is a {type(one).__name__}; give an Optimization.")
+
+
+def _check_owners(optimizations: Mapping[str, Optimization]) -> None:
+    owners: dict[int, str] = {}
+    for name, one in optimizations.items():
         for parameter in one.parameters:
             if owners.setdefault(id(parameter), name) != name:
                 raise ValueError(

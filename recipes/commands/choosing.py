@@ -51,7 +51,7 @@ def resolved(config: str, overrides: Sequence[str] | None, *, safe: bool) -> Cho
     """The configuration that a file or a recipe's name means, with what is changed.
 
     Args:
-        config: the path of a YAML file, or a recipe's name.
+        config: the path of a YAML file or of one of MMEngine's in Python, or a recipe's name.
         overrides: assignments.
         safe: whether types may come from the libraries of the field alone; modules beside where
             the command was given are not even looked for then.
@@ -64,8 +64,11 @@ def resolved(config: str, overrides: Sequence[str] | None, *, safe: bool) -> Cho
             reason = "is neither an assignment nor an option"
             hint = " Write what to change as train_cfg.max_epochs=5."
             raise ConfigError([Problem(path=one, given=ABSENT, reason=reason, hint=hint)])
-    objects = objects_for(safe=safe)
-    return Choice(load(_file(config), overrides=tuple(overrides or ())), objects)
+    objects, file = objects_for(safe=safe), _file(config)
+    if safe and file.suffix == ".py":
+        reason = "a configuration in Python is run, which --safe does not allow; write YAML"
+        raise ConfigError([Problem(path="", given=config, reason=reason)])
+    return Choice(load(file, overrides=tuple(overrides or ())), objects)
 
 
 def objects_for(*, safe: bool) -> Objects:

@@ -21,6 +21,7 @@ _OPTIONAL = {
     "sklearn": "the recipes' data",
     "torchvision": "image models and data sets",
     "transformers": "text models",
+    "datasets": "tables of samples",
     "lightning": "modules of Lightning",
     "mmengine": "models of MMEngine",
     "gymnasium": "reinforcement learning",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from ...handlers.lr_schedule import LRSchedule
 from ..config.objects import Objects
 from ..config.registry import LOOPS, MODELS
 from .evaluators import Evaluator, metrics_of
+from .guests import Guest, guest_of
 from .loaders import by_name, dataloader, is_several
 from .loops import BaseLoop, is_ours, of_loop
+from .mmengine_loops import is_mmengine_loop, offered_to
 from .optimizers import optimizations
 from .options import EvalCfg
 from .placements import placement_of
@@ -85,12 +88,17 @@ class Builders:
         offered = {}
         if (preprocessor := self.given.get("data_preprocessor")) is not None:
             offered["data_preprocessor"] = self.objects.build(
-                preprocessor, path="data_preprocessor"
+                preprocessor, MODELS, path="data_preprocessor"
             )
         if isinstance(model, Mapping):
             offered = {name: one for name, one in offered.items() if name not in model}
         made: nn.Module = self.objects.build(model, MODELS, path="model", **offered)
         return made
+
+    @cached_property
+    def guest(self) -> Guest:
+        """What a model of another system brings along."""
+        return guest_of(self.model, self)  # type: ignore[arg-type]
 
     def wrap_model(self, model: nn.Module) -> nn.Module:
         """The model where it runs; with recomputed activations, and compiled, if asked for."""
@@ -109,7 +117,7 @@ class Builders:
     ) -> Any:
         """A loader, or several by name."""
         return dataloader(
-            given,
+            _with_options(given, self.guest.loader_options()),
             self.objects,
             path=name,
             seed=self.seed if seed is None else seed,
@@ -130,7 +138,7 @@ class Builders:
         """The training data as the train engine runs over them."""
         options = self.settings.train
         if is_several(loader):
-            loader = combined(loader, options.combine)
+            loader = combined(loader, options.combine or self.guest.combine)
         if options.overfit_batches is not None:
             loader = overfit(loader, options.overfit_batches)
         amount = options.batches or options.limit_batches
@@ -157,12 +165,15 @@ class Builders:
         return self._limited(loader, None if "limit_batches" in own else group.limit_batches)
 
     def _on_device(self, loader: Any) -> Any:
-        return loader if self.device.type == "cpu" else DeviceLoader(loader, self.device)
+        stays = self.device.type == "cpu" or self.guest.moves_batches
+        return loader if stays else DeviceLoader(loader, self.device)
 
     # ------------------------------------------------------------------ optimizers
 
     def build_optim_wrapper(self, given: Any) -> Optimization | dict[str, Optimization]:
         """The optimization of the model, or several by name."""
+        if (own := self.guest.optimizations(given)) is not None:
+            return own
         given = self.placement.optimizer(self.model) if given is None else given
         return optimizations(given, self.model, self.objects)
 
@@ -217,6 +228,8 @@ class Builders:
         options.pop("type", None)
         names = inspect.signature(kind).parameters
         offered = {"runner": self, "dataloader": loader, "evaluator": evaluator}
+        if is_mmengine_loop(kind):
+            offered = offered_to(kind, offered, self)  # type: ignore[arg-type]
         offered = {key: value for key, value in offered.items() if key in names}
         loop: BaseLoop = kind(**{**offered, **options})
         return loop
@@ -224,3 +237,14 @@ class Builders:
     def build_visualizer(self, given: Any, folder: Path, config: Mapping[str, Any]) -> list[Sink]:
         """The places that numbers and pictures are written to, besides JSON lines."""
         return sinks_of(given, self.objects, folder, config)
+
+
+def _with_options(given: Any, options: Mapping[str, Any]) -> Any:
+    """Mappings of loaders of a data set, with options that they don't say."""
+    if isinstance(given, Mapping) and "dataset" in given:
+        return {**options, **given}
+    if isinstance(given, Mapping) and options:
+        return {name: _with_options(one, options) for name, one in given.items()}
+    if type(given) in (list, tuple):
+        return type(given)(_with_options(one, options) for one in given)
+    return given

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 from ...engine.checkpoints.when import When
 from ...engine.engine import Engine
 from ...engine.events import Event, Events
+from ...engine.filters import where
 from ...engine.handler import Handler
 from ...engine.placement.ranks import is_first
 from ...engine.priority import Priority
@@ -195,6 +196,8 @@ class CheckpointHook:
         rule: whether ``"greater"`` or ``"less"`` of it is better, where its name does not tell.
         max_keep_ckpts: how many of the latest are kept; -1 for all.
         keep_best: how many of the best.
+        save_begin: the first epoch, or iteration, that is saved behind; 0 for the first interval's
+            end.
         save_last: whether the end of the run is saved in any case.
         background: whether training goes on while a checkpoint is written.
         out_dir: where to, in place of the run's folder; or the URL of a file system of fsspec. It
@@ -209,6 +212,7 @@ class CheckpointHook:
     rule: Rule | None = None
     max_keep_ckpts: int = 1
     keep_best: int = 1
+    save_begin: int = 0
     save_last: bool = True
     background: bool = False
     out_dir: str | None = None
@@ -219,6 +223,7 @@ class CheckpointHook:
             if getattr(self, name) != -1:
                 check_whole(self, name)
         check_whole(self, "keep_best")
+        check_whole(self, "save_begin", least=0)
         if self.minutes is not None and not self.minutes > 0:
             raise OptionError("minutes", "is a number of minutes above 0")
         if self.save_best not in (None, "auto"):
@@ -239,7 +244,7 @@ class CheckpointHook:
             when=When(self._events(runner), minutes=self.minutes, at_end=self.save_last),
             last=_ALL if self.max_keep_ckpts == -1 else self.max_keep_ckpts,
             best=0 if metric is None else self.keep_best,
-            metric=None if metric is None else monitored(metric),
+            metric=None if metric is None else monitored(metric, runner.guest.names_metrics),
             mode="min" if less else "max",
             background=self.background,
             config=runner.plain_config,
@@ -251,6 +256,9 @@ class CheckpointHook:
         limited_in_epochs = "max_epochs" in runner.settings.train.limits
         by_epoch = limited_in_epochs if self.by_epoch is None else self.by_epoch
         event = Events.EPOCH_COMPLETED if by_epoch else Events.ITERATION_COMPLETED
+        if self.save_begin:
+            every, first = self.interval, self.save_begin
+            return event(where(lambda _, count: count >= first and (count - first) % every == 0))
         return event(every=self.interval) if self.interval > 1 else event
 
     def _metric(self, runner: Runner) -> str | None:
@@ -307,7 +315,7 @@ class EarlyStoppingHook:
         """Early stopping for training."""
         if engine.name == "train":
             yield EarlyStopping(
-                monitored(self.monitor),
+                monitored(self.monitor, runner.guest.names_metrics),
                 self.patience,
                 mode="min" if rule_of(self.monitor, self.rule) == "less" else "max",
                 min_delta=self.min_delta,

@@ -62,12 +62,12 @@ class Data(Builders):
     @cached_property
     def val_data(self) -> Any:
         """The validation data as the engine runs over them; several by name."""
-        return self.evaluation_data(self.val_dataloader, self.settings.val)
+        return self.guest.together(self.evaluation_data(self.val_dataloader, self.settings.val))
 
     @cached_property
     def test_data(self) -> Any:
         """The test data as the engine runs over them; several by name."""
-        return self.evaluation_data(self.test_dataloader, self.settings.test)
+        return self.guest.together(self.evaluation_data(self.test_dataloader, self.settings.test))
 
     @property
     def one_val_loader(self) -> Any:
@@ -128,6 +128,20 @@ class Data(Builders):
         return next(found, 0)
 
     @property
+    def data_module(self) -> Any:
+        """What brings the loaders; ``None`` if they were given themselves."""
+        return None if self._module is None else self._module.module
+
+    def set_up_data(self, stage: str) -> None:
+        """Set a data module up for a stage before a loader is asked for.
+
+        Args:
+            stage: as it knows it: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
+        """
+        if self._module is not None:
+            self._module.set_up(stage)
+
+    @property
     def also_saved(self) -> dict[str, Any]:
         """What is saved with a run besides the model and the train engine."""
         module = self._module
@@ -153,11 +167,12 @@ class Data(Builders):
 
     @cached_property
     def _module(self) -> DataModuleLoaders | None:
-        """The data module, if one was given in the place of a loader."""
+        """The data module, if one was given in the place of a loader, or the model is one."""
         for name in [name for name in self.given if name.endswith("_dataloader")]:
             module = self.given[name]
             if makes_data_module(module, self.objects):
                 module = self.objects.build(module, DATA_LOADERS, path=name, seed=self.seed)
             if is_data_module(module):
                 return DataModuleLoaders(module)
-        return None
+        own = self.guest.data_module()
+        return None if own is None else DataModuleLoaders(own)

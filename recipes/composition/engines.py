@@ -16,6 +16,7 @@ from ...engine.placement.ranks import world_size
 from ...engine.step.averages import Averaging
 from ...engine.step.contracts import StepMethods
 from ...engine.step.evaluation import EvaluationStep, evaluation_step, prediction_step
+from ...engine.step.guests import GUESTS
 from ...engine.step.training import training_step
 from ...handlers.evaluation import Evaluation
 from ...handlers.limits import MaxSteps, MaxTime
@@ -107,7 +108,7 @@ class Engines(Places):
             self.model,
             self.optim_wrapper,
             options.loss,
-            contract=options.contract,
+            contract=options.contract or self.guest.contract(),
             turns=options.turns,
             weigh=options.weigh,
             placement=self.placement,
@@ -125,13 +126,18 @@ class Engines(Places):
 
     def _evaluation_step(self, name: str, options: EvalCfg) -> EvaluationStep:
         told: dict[str, Any] = {
-            "contract": options.contract,
+            "contract": options.contract or self._of_training() or self.guest.contract(),
             "precision": options.kind,
             "placement": self.placement,
         }
         if name == "predict":
             return prediction_step(self.model, **told)
         return evaluation_step(self.model, options.loss, **told)
+
+    def _of_training(self) -> str | None:
+        """The contract that training names, if it is of another system, and so for all calls."""
+        named = self.settings.train.contract
+        return named if any(named == guest.name for guest in GUESTS) else None
 
     def _joined(self, engine: Engine, role: str) -> Engine:
         """Take an engine among the runner's, with what of the hooks is meant for it."""
@@ -142,6 +148,8 @@ class Engines(Places):
             )
         self.engines.append(engine)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._note_error)
+        for handler in self.guest.handlers(engine):
+            engine.attach(handler)
         self._hooks.attach_to(engine)
         self._received[role] = _receivers(engine)
         return engine
@@ -213,6 +221,8 @@ class Engines(Places):
         options: EvalCfg = getattr(self.settings, name)
         loop = self.val_loop if name == "val" else self.test_loop
         own = options.step or options.engine or not isinstance(loop, EvaluationLoop)
+        if self.guest.measures:
+            return False
         if own or self.given["custom_hooks"] or StepMethods.fits(self.model, options.loss):
             return False
         engine = self.validator if name == "val" else self.tester
@@ -240,7 +250,8 @@ class Engines(Places):
         )
         if options.workflow is None:
             data = [None] if own else self.val_data
-            trainer.attach(Evaluation(evaluator, data, self.validation_events))
+            prefix = "" if self.guest.names_metrics else "val"
+            trainer.attach(Evaluation(evaluator, data, self.validation_events, prefix=prefix))
         if options.sanity_check and not own:
             for name, data in (by_name(self.val_data) or {"": self.val_data}).items():
                 check = SanityCheck(evaluator, data, options.sanity_check, model=self.model)

@@ -23,6 +23,7 @@ __all__ = [
     "handler_state",
     "new_folder",
     "seed_in",
+    "stored_handler_state",
     "timestamp",
     "work_dir_of",
 ]
@@ -153,11 +154,19 @@ def handler_state(checkpoint: Path, name: str) -> Any:
     Raises:
         StateError: if there is none.
     """
-    try:
-        state = CheckpointStore(checkpoint.parent).load_state(checkpoint)
-        return state["engine"]["footplate"]["handlers"][name]
-    except (StateError, OSError, LookupError) as error:
+    found = stored_handler_state(checkpoint, name)
+    if found is None:
         raise StateError(
             f"{checkpoint} holds no state of {name!r}, so there is no average to evaluate; give a "
             f"checkpoint of a run with that hook, or leave averaged={name!r} out."
-        ) from error
+        )
+    return found
+
+
+def stored_handler_state(checkpoint: Path, name: str) -> Any:
+    """The same; ``None`` if there is none, or it is no checkpoint of ours."""
+    try:
+        state = CheckpointStore(checkpoint.parent).load_state(checkpoint)
+        return state["engine"]["footplate"]["handlers"][name]
+    except (StateError, OSError, LookupError):
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from ...engine.engine import Engine
 from ...engine.errors import HandlerError, nearest
 from ...engine.handler import Handler, snake_case
 from ...engine.priority import Priority
-from ..config.objects import Objects
+from ..config.objects import Objects, TypeNotFound
 from ..config.paths import joined
 from ..config.problems import ABSENT, Problem
 from ..config.registry import HOOKS
 from .bundles import DEFAULT_HOOKS, Bundle
+from .foreign_hooks import is_foreign_hook, make_way, welcomed
 from .hook import Hook, connect_calls, on_engine
+from .mmengine_arguments import hook_in_our_words, hook_kind, refused_options
 from .points import ROLES
 from .slips import slips, taken_by
 
@@ -96,6 +99,8 @@ class Hooks:
         hooked = self._hooked_of(given, priority, name)
         if isinstance(hooked.hook, Hook):
             self._take(hooked.hook, hooked)
+        elif callable(taken := getattr(hooked.hook, "taken", None)):
+            taken(self._runner, self._emitter, hooked.priority)
         self._hooked.append(hooked)
         for engine in self._runner.engines:
             self._attach_one(hooked, engine)
@@ -145,14 +150,15 @@ class Hooks:
 
     def _hooked_of(self, given: Any, priority: int | str | None, name: str) -> _Hooked:
         if not isinstance(given, Mapping):
+            given = welcomed(given)
             if not _is_hook(given):
                 raise TypeError(
                     f"a hook is an instance of Handler or Hook, or a mapping with type, given "
                     f"{given!r:.80}."
                 )
             return _Hooked(given, type(given), name, priority=priority)
-        options = {key: value for key, value in given.items() if key not in _OURS}
-        kind = self._objects.find(options["type"], HOOKS)
+        options = {key: one for key, one in hook_in_our_words(given).items() if key not in _OURS}
+        options["type"] = kind = hook_kind(options, self._objects)
         priority = given.get("priority") if priority is None else priority
         hooked = _Hooked(options, kind, name, _engines(given.get("on", "train")), priority)
         if _goes_everywhere(kind):
@@ -160,10 +166,11 @@ class Hooks:
         return hooked
 
     def _built(self, options: Mapping[str, Any], kind: Any, name: str) -> Any:
+        make_way(kind, self._runner)
         names = inspect.signature(kind).parameters
         wanted = [one for one in _OFFERED if one in names and one not in options]
         offered = {one: _offer(self._runner, one, name) for one in wanted}
-        return self._objects.build(options, HOOKS, path=f"hook {name!r}", **offered)
+        return welcomed(self._objects.build(options, HOOKS, path=f"hook {name!r}", **offered))
 
 
 def merged(given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -221,13 +228,16 @@ def _check_hook(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
             reason = "is no instance of Handler or Hook, nor a mapping with type"
             yield Problem(path=path, given=given, reason=reason)
         return
-    options = {key: value for key, value in given.items() if key not in _OURS}
-    for slip in slips(options, _OURS, taken_by(given["type"], objects, HOOKS), path):
+    options = {key: value for key, value in hook_in_our_words(given).items() if key not in _OURS}
+    yield from refused_options(options, path)
+    with suppress(TypeNotFound):  # which is told below
+        options["type"] = hook_kind(options, objects)
+    for slip in slips(options, _OURS, taken_by(options["type"], objects, HOOKS), path):
         options.pop(slip.path.rpartition(".")[2])
         yield slip
     injected = [name for name in _OFFERED if name not in options]
     problems = objects.check(options, path, HOOKS, injected=injected)
-    kind = None if problems else objects.find(given["type"], HOOKS)
+    kind = None if problems else objects.find(options["type"], HOOKS)
     if is_dataclass(kind):  # which knows more of its options than their types
         rest = {key: value for key, value in options.items() if key != "type"}
         problems = objects.check_call(kind, rest, path, injected=injected)
@@ -248,12 +258,14 @@ def _check_hook(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
 
 
 def _is_hook(given: object) -> bool:
-    return isinstance(given, (Handler, Hook, Bundle)) and not isinstance(given, type)
+    ours = isinstance(given, (Handler, Hook, Bundle))
+    return (ours or is_foreign_hook(given)) and not isinstance(given, type)
 
 
 def _goes_everywhere(kind: Any) -> bool:
     """Whether it is a hook or a bundle, and no plain handler of one engine."""
-    return inspect.isclass(kind) and (issubclass(kind, Hook) or hasattr(kind, "handlers"))
+    ours = inspect.isclass(kind) and (issubclass(kind, Hook) or hasattr(kind, "handlers"))
+    return ours or is_foreign_hook(kind)
 
 
 def _engines(given: Any) -> tuple[Any, ...]:

@@ -37,6 +37,8 @@ class Learning(Data):
     def param_schedulers(self) -> list[LRSchedule]:
         """The handlers that move the optimizers' schedulers."""
         given = self.given["param_scheduler"]
+        if (own := self.guest.schedules(given)) is not None:
+            return own
         if given is None:
             return []
         return self.build_param_scheduler(given, self.optimizations)

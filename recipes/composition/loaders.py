@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from torch.utils.data import DataLoader, IterableDataset
 
+from ...engine.combined import Mode, combined
 from ...engine.data.module import is_data_module_class
 from ...engine.data.order import OrderSampler, order_of
 from ...engine.data.sharding import sharded
 from ...engine.placement.ranks import rank, world_size
 from ...engine.samplers import loaders_in
+from ...engine.step.guests import descends_from
 from ..config.objects import Objects, TypeNotFound
 from ..config.paths import joined
 from ..config.problems import ABSENT, ConfigError, Problem
@@ -126,7 +128,28 @@ def dataloader(given: Any, objects: Objects, *, path: str, seed: int, evaluates:
         return made if isinstance(given, Mapping) else list(made.values())
     if isinstance(given, Mapping):
         given = _made(given, objects, path, seed, evaluates)
+    if descends_from(given, "CombinedLoader", "lightning", "pytorch_lightning"):
+        parts = _parts_of_lightnings(given, path, evaluates)
+        return dataloader(parts, objects, path=path, seed=seed, evaluates=evaluates)
     return sharded(given, evaluates=evaluates, seed=seed)
+
+
+def _parts_of_lightnings(given: Any, path: str, evaluates: bool) -> Any:
+    """The loaders that one of Lightning has, as several here; or as one, if they are combined.
+
+    Raises:
+        ValueError: for a mode that there is not here.
+    """
+    mode, loaders = given._mode, given.iterables
+    if mode == "sequential" and evaluates:
+        return loaders
+    if mode not in get_args(Mode):
+        raise ValueError(
+            f"{path}: a CombinedLoader with mode={mode!r} is not for "
+            f"{'evaluation' if evaluates else 'training'} here; there are "
+            f"{' and '.join(map(repr, get_args(Mode)))}{', and sequential' if evaluates else ''}."
+        )
+    return combined(loaders, mode) if isinstance(loaders, (Mapping, list, tuple)) else loaders
 
 
 def _made(given: Mapping[str, Any], objects: Objects, path: str, seed: int, evaluates: bool) -> Any:

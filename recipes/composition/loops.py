@@ -172,6 +172,7 @@ class EvaluationLoop(BaseLoop):
         """
         engine: Engine = getattr(self.runner, self.engine_name)
         data = self.runner.evaluation_data(self.dataloader, self.options)
+        data = self.runner.guest.together(data)
         if (several := by_name(data)) is None:
             return measured(engine, data)
         return {

@@ -22,14 +22,18 @@ _GREATER = {
 }  # fmt: skip
 
 
-def monitored(metric: str) -> str:
+def monitored(metric: str, as_it_is: bool = False) -> str:
     """The name that a metric of the validation has in the train engine's metrics.
+
+    Args:
+        metric: its name.
+        as_it_is: whether the model has given it, and nothing stands before it.
 
     Example:
         >>> monitored("accuracy"), monitored("val_accuracy")
         ('val_accuracy', 'val_accuracy')
     """
-    return metric if metric.startswith("val_") else f"val_{metric}"
+    return metric if as_it_is or metric.startswith("val_") else f"val_{metric}"
 
 
 def rule_of(metric: str, rule: Rule | None = None) -> Rule:

@@ -18,9 +18,16 @@ from ..config.objects import Objects
 from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from .gradients import ClipCfg, ParamwiseCfg, clip_of
+from .mmengine_wrappers import dealt_out_by_mmengine, is_wrapper, taken_over, wrappers_in
 from .slips import slips, taken_by
 
-__all__ = ["amp_optim_wrapper", "check_optimizations", "optim_wrapper", "optimizations"]
+__all__ = [
+    "amp_optim_wrapper",
+    "check_optimizations",
+    "missing_optimizers",
+    "optim_wrapper",
+    "optimizations",
+]
 
 _PARTS = ("optimizer", "paramwise_cfg", "constructor")  # what is not the wrapper's own
 
@@ -97,8 +104,9 @@ def optimizations(
 
     Args:
         given: what ``optim_wrapper`` says: nothing, for AdamW without decay on biases and norm
-            layers; an optimizer or an optimization; a mapping with ``optimizer``; or several by
-            name, each for the submodule of its name, unless a ``constructor`` deals them out.
+            layers; an optimizer, an optimization or a wrapper of MMEngine; a mapping with
+            ``optimizer``; or several by name, each for the submodule of its name, unless a
+            ``constructor`` deals them out.
         model: whose parameters are optimized.
         objects: what builds what is given as ``{type: …}``.
 
@@ -107,6 +115,7 @@ def optimizations(
     """
     if given is None:
         return Optimization(default_optimizer(model))
+    given = dealt_out_by_mmengine(wrappers_in(given) or given, objects)
     if isinstance(given, Mapping) and "constructor" in given:
         return _constructed(dict(given), model, objects)
     if not _is_several(given):
@@ -120,7 +129,7 @@ def optimizations(
 
 def check_optimizations(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
     """What is wrong with an ``optim_wrapper``."""
-    if given is None or isinstance(given, (Optimizer, Optimization)):
+    if given is None or isinstance(given, (Optimizer, Optimization)) or is_wrapper(given):
         return
     if not isinstance(given, Mapping):
         yield Problem(
@@ -135,14 +144,25 @@ def check_optimizations(given: Any, path: str, objects: Objects) -> Iterator[Pro
         yield from _check_one(dict(given), path, objects)
 
 
+def missing_optimizers(given: Any, path: str) -> Iterator[Problem]:
+    """Where an ``optim_wrapper`` has no optimizer, which it needs unless the model brings some."""
+    if _is_several(given):
+        for name, one in given.items():
+            yield from missing_optimizers(one, f"{path}.{name}")
+    elif isinstance(given, Mapping) and not any(map(given.get, ("constructor", "optimizer"))):
+        yield Problem(path=f"{path}.optimizer", given=ABSENT, reason="an optimizer is missing")
+
+
 def _check_one(given: Mapping[str, Any], path: str, objects: Objects) -> Iterator[Problem]:
+    given = dealt_out_by_mmengine(given, objects)
     if (constructor := given.get("constructor")) is not None:
         spec = constructor if isinstance(constructor, Mapping) else {"type": constructor}
         injected = ("optim_wrapper_cfg", "paramwise_cfg")
         where = f"{path}.constructor"
         yield from objects.check(spec, where, OPTIM_WRAPPER_CONSTRUCTORS, injected=injected)
         return
-    yield from _check_optimizer(given.get("optimizer"), f"{path}.optimizer", objects)
+    if given.get("optimizer") is not None:
+        yield from _check_optimizer(given["optimizer"], f"{path}.optimizer", objects)
     own = {name: one for name, one in given.items() if name not in _PARTS}
     for slip in slips(
         own, _PARTS, taken_by(own.get("type", "OptimWrapper"), objects, OPTIM_WRAPPERS), path
@@ -182,9 +202,7 @@ def _accumulation(given: int | Mapping[Any, int]) -> Accumulation:
 
 
 def _check_optimizer(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
-    if given is None:
-        yield Problem(path=path, given=ABSENT, reason="an optimizer is missing")
-    elif isinstance(given, Mapping):
+    if isinstance(given, Mapping):
         yield from objects.check(given, path, OPTIMIZERS, injected=("params",))
         if "type" not in given:
             yield Problem(path=f"{path}.type", given=ABSENT, reason="an optimizer needs a type")
@@ -197,7 +215,9 @@ def _one(given: Any, model: nn.Module, objects: Objects, path: str) -> Optimizat
         return given
     if isinstance(given, Optimizer):
         return Optimization(given)
-    problems = list(check_optimizations(given, path, objects))
+    if is_wrapper(given):
+        return taken_over(given)
+    problems = [*check_optimizations(given, path, objects), *missing_optimizers(given, path)]
     if problems:
         raise ConfigError(problems)
     wrapper = {name: value for name, value in given.items() if name not in _PARTS}
@@ -236,18 +256,22 @@ def _constructed(
         paramwise_cfg=paramwise,
     )
     made = maker(model)
+    made = wrappers_in(made) or made
     if isinstance(made, Mapping):
         return {name: _one(one, model, objects, name) for name, one in made.items()}
     return _one(made, model, objects, "optim_wrapper")
 
 
 def _is_several(given: Any) -> bool:
-    known = ("type", *_PARTS)
+    known = ("type", "clip_grad", "accumulative_counts", *_PARTS)
     return (
         isinstance(given, Mapping)
         and bool(given)
         and not any(get_close_matches(str(name), known, 1, _NEAR) for name in given)
-        and all(isinstance(one, (Mapping, Optimizer, Optimization)) for one in given.values())
+        and all(
+            isinstance(one, (Mapping, Optimizer, Optimization)) or is_wrapper(one)
+            for one in given.values()
+        )
     )
 
 

@@ -58,7 +58,8 @@ class TrainCfg:
         workflow: phases that take turns, ``[("train", 2), ("val", 1)]``, in place of validation
             by interval.
         combine: of several training loaders, given by name or in a list, when a pass ends: with
-            the shortest, or with the longest while the others begin again.
+            the shortest, or with the longest while the others begin again. By default as the
+            model's system has it, and for all else ``"min_size"``.
         limit_batches: train on the first so many batches of each pass, or such a part of them.
         overfit_batches: train on the same first batches in each pass.
         fast_dev_run: a trial of so many batches of everything (``True`` is one), in a temporary
@@ -89,7 +90,7 @@ class TrainCfg:
     across_epochs: bool = False
     sanity_check: int = 0
     workflow: Sequence[Sequence[Any]] | None = None
-    combine: Literal["min_size", "max_size_cycle"] = "min_size"
+    combine: Literal["min_size", "max_size_cycle"] | None = None
     limit_batches: Part | None = None
     overfit_batches: Part | None = None
     fast_dev_run: bool | int = False
@@ -175,7 +176,8 @@ class EvalCfg:
         fp16: whether the forward pass is in half precision; ``precision`` says which.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         limit_batches: the first so many batches, or such a part of them.
-        contract: how to get outputs from the model, if that is not to be found out.
+        contract: how to get outputs from the model, if that is not to be found out; that of a model
+            of another system is the one that ``train_cfg`` names.
         loss: what the contract needs to evaluate, where it does.
         step: a function ``(engine, batch) -> output`` in the place of the default step.
         engine: an engine in the place of the default one; it brings its step, and is attached to.

@@ -124,6 +124,7 @@ class CallPoint:
 CALLS: Mapping[str, CallPoint] = {
     "setup": CallPoint("a call of the runner begins, `stage` is its name: `train`, …", ("stage",)),
     "before_run": CallPoint("all that the call needs is built, nothing is loaded or run"),
+    "after_load_weights": CallPoint("weights alone were loaded into the model", ("path",)),
     "after_run": CallPoint("the call is over, whatever ended it"),
     "teardown": CallPoint("behind that", ("stage",)),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Saving(Engines):
 
     _initialized: bool  # whether the model's own weights were drawn when it was placed
     _resumed: bool  # whether training goes on, or had its weights loaded by hand
+    call_hook: Callable[..., None]
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -110,6 +111,7 @@ class Saving(Engines):
                 with self.placement.loading(self.model):
                     load_weights_from(self.model, self.given["load_from"])
                 self._loaded = Path(self.given["load_from"])
+                self.call_hook("after_load_weights", path=self._loaded)
         elif found is not None and trainer is not None and not self.is_trial:
             with self._telling_durations():
                 self._loaded = self._go_on(trainer, found)
@@ -117,6 +119,7 @@ class Saving(Engines):
             with self.placement.loading(self.model):
                 CheckpointStore(found.parent).load_weights(found, self.model)
             self._loaded = found
+            self.call_hook("after_load_weights", path=found)
         self._resumed = trainer is not None
 
     def _go_on(self, trainer: Engine, found: Path) -> Path | None:

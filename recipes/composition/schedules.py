@@ -19,6 +19,7 @@ from ...handlers.lr_schedule import LRSchedule
 from ..config.objects import Objects, TypeNotFound
 from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import PARAM_SCHEDULERS
+from .mmengine_schedules import in_torchs_words, is_given, is_ranged, is_users, taken
 from .monitoring import monitored
 from .slips import slips, taken_by
 
@@ -28,8 +29,9 @@ Unit = Literal["epoch", "iteration", "step"]
 _UNITS = ("epoch", "iteration", "step")
 _OURS = ("by_epoch", "unit", "begin", "end", "metric", "monitor", "convert_to_iter_based")
 _DURATIONS = ("T_max", "total_iters", "total_steps")  # filled in, where nobody says them
+_RANGE = ("begin", "end")
 _PLURALS = {"epoch": "epochs", "iteration": "iterations", "step": "optimizer steps"}
-_IN_UNITS = ("begin", "end", "T_0", "step_size", *_DURATIONS)  # what counts epochs or iterations
+_IN_UNITS = (*_RANGE, "T_0", "step_size", *_DURATIONS)  # what counts epochs or iterations
 _OPTIMIZER = ("optimizer", "params")
 
 
@@ -97,10 +99,10 @@ def schedules(
     Args:
         given: what ``param_scheduler`` says: a scheduler, several in a list, or these by the
             names of the optimizers. A mapping has ``type``, the scheduler's arguments, and
-            ``by_epoch`` or ``unit``, and ``begin`` and ``end`` in that; or, for
-            ``ReduceLROnPlateau``, the ``metric`` of the validation that it looks at. How long a
-            scheduler takes, ``T_max`` say, need not be said: it is up to the end, its own or that
-            of the run.
+            ``by_epoch`` or ``unit``, and ``begin`` and ``end`` in that, which are as MMEngine
+            has them; or, for ``ReduceLROnPlateau``, the ``metric`` of the validation that it
+            looks at. How long a scheduler takes, ``T_max`` say, need not be said: it is up to
+            the end, its own or that of the run.
         optimizers: the optimizers by name; one alone has any name.
         objects: what builds what is given as ``{type: …}``.
         length: tells how long the run is, by unit; ``None`` if that is not known.
@@ -147,6 +149,7 @@ def check_schedules(given: Any, path: str, objects: Objects) -> Iterator[Problem
 
 
 def _check_one(given: dict[str, Any], path: str, objects: Objects) -> Iterator[Problem]:
+    given = in_torchs_words(given)
     ours = {name: given.pop(name) for name in _OURS if name in given}
     for slip in slips(given, _OURS, taken_by(given["type"], objects, PARAM_SCHEDULERS), path):
         given.pop(slip.path.rpartition(".")[2])
@@ -189,7 +192,11 @@ def _check_together(
     if kind is not ReduceLROnPlateau and metric in ours:
         reason = "is for ReduceLROnPlateau alone"
         yield Problem(path=f"{path}.{metric}", given=ours[metric], reason=reason)
-    plain = (
+    if is_users(kind) and getattr(kind, "need_val_args", False):
+        reason = "is told metrics by MMEngine's own runner alone"
+        hint = " For learning rates there is ReduceOnPlateauLR."
+        yield Problem(path=f"{path}.type", given=name, reason=reason, hint=hint)
+    plain = is_users(kind) or (
         inspect.isclass(kind) and issubclass(kind, LRScheduler) and kind is not ReduceLROnPlateau
     )
     begin, end = ours.get("begin") or 0, ours.get("end")
@@ -235,7 +242,10 @@ def _planned(
     numbered.sort(key=lambda pair: not (isinstance(pair[1], Mapping) and pair[1].get("begin")))
     made: dict[int, _Planned] = {}
     for number, one in numbered:
-        if not isinstance(one, Mapping):
+        if is_given(one):
+            course = taken(one)
+            made[number] = _Planned(course, "epoch" if course.by_epoch else "iteration")
+        elif not isinstance(one, Mapping):
             made[number] = _Planned(one)
         else:
             where = path if len(several) == 1 else f"{path}[{number}]"
@@ -252,6 +262,7 @@ def _build(
 ) -> _Planned:
     if problems := list(_check_one(dict(spec), path, objects)):
         raise ConfigError(problems)
+    spec = in_torchs_words(spec)
     ours = {name: spec.pop(name) for name in _OURS if name in spec}
     unit: Unit = ours.get("unit") or ("epoch" if ours.get("by_epoch", True) else "iteration")
     if ours.get("convert_to_iter_based") and unit == "epoch":
@@ -259,6 +270,12 @@ def _build(
         ours, spec, unit = _times(ours, batches), _times(spec, batches), "iteration"
     begin, end = ours.get("begin") or 0, ours.get("end")
     kind = objects.find(spec["type"], PARAM_SCHEDULERS)
+    if is_ranged(kind) or is_users(kind):
+        spec |= {"begin": begin, "end": length(unit) if end is None else end}
+        if is_users(kind):
+            spec |= {"by_epoch": unit == "epoch"}
+        made = objects.build(spec, PARAM_SCHEDULERS, path=path, optimizer=optimizer)
+        return _Planned(taken(made) if is_users(kind) else made, unit)
     if wanted := list(_unsaid(kind, spec, fills=end is not None)):
         whole_run = length(unit) if end is None else end
         if whole_run is None:
@@ -288,8 +305,8 @@ def _times(options: Mapping[str, Any], batches: int) -> dict[str, Any]:
     said = dict(options)
     for name in [name for name in _IN_UNITS if isinstance(said.get(name), (int, float))]:
         said[name] *= batches
-    if "milestones" in said:
-        said["milestones"] = [one * batches for one in said["milestones"]]
+    for name in [name for name in ("milestones", "periods") if name in said]:
+        said[name] = [one * batches for one in said[name]]
     return said
 
 

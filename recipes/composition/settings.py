@@ -19,11 +19,12 @@ from ..config.paths import joined
 from ..config.problems import ABSENT, Problem
 from ..config.registry import LOOPS, MODELS, RUNNERS, Registry
 from .evaluators import check_evaluator
+from .guests import kind_of
 from .hooking import check_custom_hooks, check_default_hooks
 from .loaders import check_loader, makes_data_module
 from .loops import is_ours, of_loop
 from .named import check_averaged, check_monitored
-from .optimizers import check_optimizations
+from .optimizers import check_optimizations, missing_optimizers
 from .options import (
     AutoScaleLR,
     DistCfg,
@@ -131,7 +132,20 @@ def problems_in(
     found.extend(check_monitored(arguments, objects))
     found.extend(check_averaged(arguments, objects))
     found.extend(check_one_optimizer(arguments))
+    found.extend(_check_optimizer_given(arguments, objects))
     return found
+
+
+def _check_optimizer_given(arguments: Mapping[str, Any], objects: Objects) -> Iterator[Problem]:
+    """Where nobody says which optimizer; some models bring theirs."""
+    model = arguments.get("model")
+    if isinstance(model, Mapping) and "type" in model:
+        try:
+            model = objects.find(model["type"], MODELS)
+        except LookupError:  # which was told already
+            model = None
+    if not kind_of(model).own_optimizers:
+        yield from missing_optimizers(arguments.get("optim_wrapper"), "optim_wrapper")
 
 
 def own_arguments(runner: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +169,9 @@ def runner_problems(name: Any, objects: Objects, base: type | None = None) -> li
         objects: what finds it.
         base: what it has to be derived from.
     """
+    if str(getattr(name, "__name__", name)).rpartition(".")[2] == "FlexibleRunner":
+        reason = "is MMEngine's runner of strategies; what they are for says model_wrapper_cfg"
+        return [Problem(path="runner_type", given=name, reason=reason, hint=" Leave it out.")]
     try:
         found = objects.find(name, RUNNERS)
     except TypeNotFound as error:
@@ -253,9 +270,9 @@ def _anything(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
     yield from ()
 
 
-def _spec_or_none(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
+def _preprocessor(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
     if isinstance(given, Mapping) and "type" in given:
-        yield from objects.check(given, path)
+        yield from objects.check(given, path, MODELS)
 
 
 def _text(given: Any, path: str, objects: Objects) -> Iterator[Problem]:
@@ -330,7 +347,7 @@ _CHECKS: Mapping[str, Check] = {
     "test_evaluator": check_evaluator,
     "default_hooks": check_default_hooks,
     "custom_hooks": check_custom_hooks,
-    "data_preprocessor": _spec_or_none,
+    "data_preprocessor": _preprocessor,
     "load_from": _text,
     "resume": _resume,
     "launcher": partial(_one_of, LAUNCHERS),

@@ -83,6 +83,7 @@ def visualizer(*, vis_backends: list[Any] | None = None, name: str = "visualizer
     return list(vis_backends or ())
 
 
+_DRAWN_BY = "drawn_by"  # what draws for hooks of MMEngine, whose business it is
 _DEFAULT = {"type": "Visualizer", "vis_backends": [{"type": "TensorboardVisBackend"}]}
 
 
@@ -112,7 +113,7 @@ def check_visualizer(given: Any, path: str, objects: Objects) -> Iterator[Proble
         for number, one in enumerate(given):
             yield from check_visualizer(one, f"{path}[{number}]", objects)
     elif isinstance(given, Mapping):
-        options = dict(given)
+        options = {name: one for name, one in given.items() if name != _DRAWN_BY}
         backends = options.pop("vis_backends", None)
         injected = [name for name in ("folder", "hyper_parameters") if name not in given]
         yield from objects.check(options, path, _registry_of(given), injected=injected)
@@ -126,7 +127,7 @@ def _built(given: Any, objects: Objects, path: str, offered: Mapping[str, Any]) 
         for number, one in enumerate(given):
             yield from _built(one, objects, f"{path}[{number}]", offered)
     elif isinstance(given, Mapping):
-        options = dict(given)
+        options = {name: one for name, one in given.items() if name != _DRAWN_BY}
         backends = options.pop("vis_backends", None) or ()
         yield from _built(list(backends), objects, f"{path}.vis_backends", offered)
         missing = {name: value for name, value in offered.items() if name not in options}

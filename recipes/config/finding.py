@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from ...engine.errors import nearest
+from .mmengine_names import found_in, stand_in
 from .problems import Problem
 from .safety import AllowList
 
@@ -90,16 +91,17 @@ class Finder:
             TypeNotFound: if there is none, or it may not be used.
         """
         if callable(type):
-            return type
+            return stand_in(type, registry)
         if not isinstance(type, str):
             raise TypeNotFound(type, "a type is a class, a dotted path or a registered name")
         found = self._named(type, [registry] if registry else list(self.registries.values()))
         if found is not None:
+            found = stand_in(found, registry)
             if self.allowed and registry is None and not self.allowed.permits_within(found):
                 raise self._forbidden(type)
             return found
         if all(part.isidentifier() for part in type.split(".")) and "." in type:
-            return self._at(type)
+            return stand_in(self._at(type), registry)
         raise self._unknown(type, registry)
 
     def _named(self, name: str, registries: list[Names]) -> Callable[..., Any] | None:
@@ -107,8 +109,11 @@ class Finder:
         if len(set(map(id, meant.values()))) > 1:
             kinds = " and ".join(f"a {kind.replace('_', ' ')}" for kind in meant)
             raise TypeNotFound(name, f"{kinds} have this name", " Give the dotted path.")
-        if meant or "." in name:  # no library offers a path as a name
-            return next(iter(meant.values()), None)
+        if meant:
+            return next(iter(meant.values()))
+        if "." in name:  # no library offers a path as a name, but MMEngine a scope before it
+            scoped = (found_in(one.kind, name, self.allowed) for one in registries)
+            return next((found for found in scoped if found), None)
         for registry in registries:
             try:
                 found = registry.find(name, self.allowed)

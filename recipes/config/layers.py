@@ -16,6 +16,7 @@ from ...engine.errors import nearest
 from .nodes import BASE, Node, merged, node_of, unwrapped
 from .paths import split
 from .problems import ABSENT, ConfigError, Problem
+from .python_files import is_config, of_config, read_python
 from .references import filled_in
 from .settings import of_environment, of_override
 from .writing import dump
@@ -80,7 +81,8 @@ def load(
 
     Args:
         sources: paths of YAML files, and mappings, OmegaConf's too. ``_base_`` in one names
-            files, relative to it, that it builds on.
+            files, relative to it, that it builds on. Or the path of a Python file in MMEngine's
+            manner, which is run, and a ``Config`` of MMEngine.
         overrides: ``"train_cfg.max_epochs=5"``, ``"param_scheduler[0].gamma=0.5"``, with values
             in YAML; or mappings.
         environment: the environment's variables, by default those of the process.
@@ -120,18 +122,24 @@ def load(
 def _nodes(source: Any) -> Iterator[Node]:
     """What a source says, behind what it builds on."""
     if isinstance(source, (str, os.PathLike)):
-        yield from _of_file(Path(source), ())
+        path = Path(source).expanduser()
+        if path.suffix == ".py":  # which is run, so no other file may ask for it
+            yield node_of(read_python(path), path.name)
+        else:
+            yield from _of_file(path, ())
+    elif is_config(source):
+        yield node_of(of_config(source), "call")
     elif isinstance(source, Mapping):
         yield from _with_bases(unwrapped(source), "call", Path(), ())
     else:
-        reason = "a configuration comes as the path of a YAML file, or as a mapping"
+        reason = "a configuration is the path of a file, a mapping, or a Config of MMEngine"
         raise ConfigError([Problem(path="", given=source, reason=reason)])
 
 
 def _of_file(path: Path, chain: tuple[Path, ...]) -> Iterator[Node]:
     path = path.expanduser()
     if path.suffix == ".py":
-        reason = "a file is YAML; what is written in Python is given as a mapping, by a script"
+        reason = "a base is YAML; a file in Python is run, and has to be given by itself"
         raise ConfigError([Problem(path=path.name, given=str(path), reason=reason)])
     chain = (*chain, path.resolve())
     if chain[-1] in chain[:-1]:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, overload
 
 from ...engine.errors import nearest
 from .finding import Finder
+from .mmengine_names import found_in, names_in
 from .safety import AllowList
 from .specs import Specs
 
@@ -55,7 +56,7 @@ class Registry:
 
     A name is looked up among those that were registered, then among the classes and functions of
     some libraries' modules, each imported when it is first asked, then among the entry points of
-    the group ``footplate.<kind>s``.
+    the group ``footplate.<kind>s``; then, if MMEngine is imported, in its registry of that kind.
 
     Args:
         kind: what they are, in the singular: ``"optimizer"``.
@@ -167,12 +168,13 @@ class Registry:
                 found = _loaded(entry)
                 if allowed is None or allowed.permits_found(found):
                     return found
-        return None
+        return found_in(self.kind, name, allowed)
 
     def names(self) -> list[str]:
         """All names there are, in the order of the alphabet."""
         offered = {name for module in self.modules for name in _offered(module)}
-        return sorted({*self._registered, *offered, *(entry.name for entry in self._entries())})
+        entries = {entry.name for entry in self._entries()}
+        return sorted({*self._registered, *offered, *entries, *names_in(self.kind)})
 
     def build(self, cfg: Any, /, **injected: Any) -> Any:
         """What a spec describes, whose ``type`` may be a name of this registry.
@@ -198,6 +200,7 @@ class Registry:
             name in self._registered
             or any(name in _offered(module) for module in self.modules)
             or any(entry.name == name for entry in self._entries())
+            or found_in(self.kind, name) is not None
         )
 
     def __repr__(self) -> str:

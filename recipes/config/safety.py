@@ -61,6 +61,7 @@ _FUNCTIONS = (
 _REFUSED = (
     "footplate.recipes.cli",  # these start whatever there is to start
     "footplate.recipes.commands",
+    "footplate.recipes.raw",
     "footplate.recipes.raw_loop",
     "footplate.recipes.config",  # these read and build other configurations, without this list
     "footplate.recipes.composition",

@@ -10,6 +10,7 @@ from typing import Any
 
 from .finding import Names, TypeNotFound
 from .fitting import Fitting, Made, Misfit
+from .mmengine_names import handed_on, leaves_nested
 from .paths import joined
 from .problems import ABSENT, ConfigError, OptionError, Problem
 from .signatures import Signature, signature_of
@@ -196,6 +197,7 @@ class Specs:
             for inner in self.refused(function, arguments)
         ]
         signature = signature_of(function)
+        nested = nested and not leaves_nested(function)
         for name, value in arguments.items():
             at, inside = joined(path, name), len(found)
             if signature and (wrong := _misnamed(function, signature, name, value, at, injected)):
@@ -263,11 +265,13 @@ class Specs:
                 key: self._built(one, joined(path, key), registry, injected) for key, one in items
             }
             return built if isinstance(spec, Mapping) else type(spec)(built.values())
+        function = self._find(spec["type"], registry)
+        keeps = leaves_nested(function)
         arguments = {
-            name: self._built(value, joined(path, name), None, {})
+            name: handed_on(value) if keeps else self._built(value, joined(path, name), None, {})
             for name, value in _arguments(spec).items()
         }
-        return self._called(self._find(spec["type"], registry), arguments, injected, path)
+        return self._called(function, arguments, injected, path)
 
     def _called(
         self,

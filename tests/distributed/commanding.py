@@ -8,9 +8,23 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from footplate.engine.checkpoints.finding import find
 from tests.distributed.launching import surroundings
 
-__all__ = ["COMMAND", "CONFIG", "Done", "run_of", "started", "waited"]
+__all__ = [
+    "BOUND",
+    "COMMAND",
+    "CONFIG",
+    "FAULT",
+    "OURS",
+    "TORCHRUN",
+    "Done",
+    "run_of",
+    "since_saved",
+    "started",
+    "train",
+    "waited",
+]
 
 COMMAND = [sys.executable, "-m", "footplate.recipes.cli"]
 CONFIG = """\
@@ -22,6 +36,10 @@ randomness: {seed: 1}
 visualizer: false
 default_hooks: {checkpoint: {interval: 1, by_epoch: false}}
 """
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+OURS = ("--nproc", "2")
+FAULT = "ArithmeticError: the third batch is bad"
+BOUND = 30  # seconds from a fault, or a signal, to the end
 SECONDS = 100
 
 
@@ -31,7 +49,8 @@ class Done(NamedTuple):
     code: int
     out: str
     err: str
-    seconds: float
+    seconds: float  # that it was waited for
+    at: float  # when, as files tell the time
 
 
 def started(command: list[str], folder: Path, **environment: str) -> subprocess.Popen[str]:
@@ -47,6 +66,14 @@ def started(command: list[str], folder: Path, **environment: str) -> subprocess.
     )
 
 
+def train(
+    folder: Path, *options: str, launcher: tuple[str, ...] = (), **environment: str
+) -> subprocess.Popen[str]:
+    """The command that trains, which has begun, by itself or by a launcher."""
+    command = [*launcher, *COMMAND] if launcher[:1] != TORCHRUN[:1] else [*launcher, *COMMAND[1:]]
+    return started([*command, "train", "task.yaml", *options], folder, **environment)
+
+
 def waited(process: subprocess.Popen[str]) -> Done:
     """How it ends."""
     begun = time.monotonic()
@@ -54,7 +81,14 @@ def waited(process: subprocess.Popen[str]) -> Done:
         out, err = process.communicate(timeout=SECONDS)
     finally:
         process.kill()
-    return Done(process.returncode, out, err, time.monotonic() - begun)
+    return Done(process.returncode, out, err, time.monotonic() - begun, time.time())
+
+
+def since_saved(folder: Path, done: Done) -> float:
+    """Seconds from the last save of a run, behind which a fault comes at once, to its end."""
+    saved = find(run_of(folder))
+    assert saved is not None
+    return done.at - (saved / "manifest.json").stat().st_mtime
 
 
 def run_of(folder: Path) -> Path:

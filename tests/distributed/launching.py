@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import secrets
 import select
 import socket
 import subprocess
@@ -22,11 +24,15 @@ START = "from tests.distributed.launching import serve; serve()"
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens to."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    """A port of this machine that nobody listens to.
+
+    It is below those that systems hand out, so that nobody is given it before it is used.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)  # unlike `random`, no test seeds it
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def surroundings(**more: str) -> dict[str, str]:

@@ -228,7 +228,7 @@ NONSENSE = [
 ]
 
 
-@pytest.mark.parametrize("keywords", NONSENSE, ids=str)
+@pytest.mark.parametrize("keywords", NONSENSE, ids=range(len(NONSENSE)))
 @pytest.mark.parametrize("event", [Events.STARTED, IgniteEvents.STARTED], ids=["ours", "ignite"])
 def test_nonsense_is_refused_here_as_there(event, keywords):
     with pytest.raises(ValueError):  # noqa: PT011 - the messages differ; ours are tested below

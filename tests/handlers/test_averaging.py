@@ -571,7 +571,9 @@ def test_batch_norm_gets_the_statistics_of_the_averaged_weights():
     assert swa.averaged["1.num_batches_tracked"] == 4
 
 
-@pytest.mark.parametrize("forward", [None, lambda model, batch: model(batch["x"])], ids=str)
+@pytest.mark.parametrize(
+    "forward", [None, lambda model, batch: model(batch["x"])], ids=["by itself", "as is told"]
+)
 def test_batch_norm_takes_batches_of_any_kind(forward):
     class OfDict(nn.Module):
         def __init__(self) -> None:

@@ -26,21 +26,21 @@ def last(folder: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory) -> Path:
+def unbroken(tmp_path_factory) -> tuple[Path, str]:
+    """The folder of a run, and what it printed."""
     folder = tmp_path_factory.mktemp("unbroken")
-    subprocess.run([*RECIPE, *SHORT, "--folder", str(folder)], check=True, capture_output=True)
-    return folder
+    command = [*RECIPE, *SHORT, "--folder", str(folder)]
+    return folder, subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.covers("B2")
-def test_it_learns_by_iterations_and_writes_a_sample(tmp_path):
-    command = [*RECIPE, *SHORT, "--folder", str(tmp_path)]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "\ndef " in ran.stdout
-    bits = float(re.search(r"validation: ([\d.]+) bits a character", ran.stdout).group(1))
+def test_it_learns_by_iterations_and_writes_a_sample(unbroken):
+    folder, printed = unbroken
+    assert "\ndef " in printed
+    bits = float(re.search(r"validation: ([\d.]+) bits a character", printed).group(1))
     assert bits < 6.5  # 7 bits without having learnt anything
     files = {"checkpoints", "curves.png", "scalars.jsonl", "run.json", "report.html"}
-    assert {path.name for path in tmp_path.iterdir()} >= files
+    assert {path.name for path in folder.iterdir()} >= files
 
 
 @pytest.mark.covers("C12")
@@ -59,7 +59,7 @@ def test_a_stopped_run_resumes_to_the_same_weights_and_average(tmp_path, unbroke
     command = [*RECIPE, *SHORT, "--folder", str(tmp_path), "--resume"]
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "resuming from " in ran.stdout
-    resumed, whole = last(tmp_path), last(unbroken)
+    resumed, whole = last(tmp_path), last(unbroken[0])
     for name in ("ema", "optimization"):
         pairs = zip(leaves(resumed[name]), leaves(whole[name]), strict=True)
         for (path, one), (_, other) in pairs:

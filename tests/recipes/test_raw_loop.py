@@ -668,7 +668,7 @@ def test_what_is_counted_for_an_error_does_not_pile_up(tmp_path):
     for _ in loop.epochs(1):
         for x, y in loop.batches():
             loop.update(F.mse_loss(loop.model(x), y))
-            assert len(loop._engine.progress.recent) < 2
+            assert len(loop._standing.engine.progress.recent) < 2
 
 
 def test_going_on_comes_before_the_epochs(tmp_path):

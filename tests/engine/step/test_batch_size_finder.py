@@ -325,7 +325,7 @@ REAL = """
         return hash((*state, len(entries), str(gradients), torch.get_rng_state().numpy().tobytes()))
 
     trainer.run(make_batches(4))
-    room = 300 << 20
+    room = 150 << 20
     limit = taken() + room
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     before = bits()
@@ -347,7 +347,7 @@ REAL = """
 @pytest.mark.covers("D5")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and measures its address space")
 def test_memory_that_is_really_refused():
-    """A sample is 256 KiB, and training keeps several of them; 300 MiB may be taken."""
+    """A sample is 256 KiB, and training keeps several of them; 150 MiB may be taken."""
     malloc = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}  # keeps nothing back
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(REAL)],

@@ -72,7 +72,7 @@ def test_several_loaders_by_name(tmp_path, kind):
         (Evaluator({"a": MeanSquaredError()}), {"a"}),
         ({"type": Share}, {"samples", "batches"}),
     ],
-    ids=repr,
+    ids=["metric", "metrics", "twice", "named", "under metrics", "built", "object", "several"],
 )
 def test_evaluators_in_every_form(tmp_path, given, names):
     assert runner(tmp_path, val_evaluator=given).val().keys() == names

@@ -400,6 +400,7 @@ def test_every_point_hands_over_what_the_table_says(tmp_path):
     made.trainer.add_event_handler(Events.STARTED, lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         made.train()
+    runner(tmp_path, custom_hooks=[hook], resume=True, **two_loaders()).val()
     runner(tmp_path, custom_hooks=[hook], resume=True, **two_loaders()).train()
     assert told.keys() == {*POINTS, *CALLS, *KEEPING}
     for name, values in told.items():

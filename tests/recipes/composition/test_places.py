@@ -263,7 +263,7 @@ def test_an_argument_that_is_none_is_refused_by_its_name(tmp_path):
             {"scalars.csv"},
         ),
     ],
-    ids=repr,
+    ids=["default", "none", "one", "several", "visualizer"],
 )
 def test_where_numbers_go_besides(tmp_path, given, files):
     made = runner(tmp_path, visualizer=given)

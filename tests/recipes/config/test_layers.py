@@ -315,10 +315,10 @@ def test_configurations_of_omegaconf_are_taken_as_they_are_written():
 @pytest.mark.parametrize(
     ("source", "line"),
     [
-        (3, "a configuration comes as the path of a YAML file, or as a mapping, given 3."),
+        (3, "a configuration is the path of a file, a mapping, or a Config of MMEngine, given 3."),
         ({"a": {1: 2}}, "a: the key 1 is no text. Put it in quotes: '1'."),
-        ("net.py", "net.py: a file is YAML; what is written in Python is given as a "
-         "mapping, by a script, given 'net.py'."),
+        ({"_base_": "net.py"}, "net.py: a base is YAML; a file in Python is run, and has to be "
+         "given by itself, given 'net.py'."),
     ],
 )  # fmt: skip
 def test_what_is_no_configuration_is_refused(source, line):

@@ -1,0 +1,78 @@
+"""Calling: how a method of a LightningModule is called, so that it knows where it logs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .trainer import LightningTrainer
+
+__all__ = ["call_module", "library", "tell", "within"]
+
+_MODULE = "LightningModule"
+
+
+def call_module(module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of the module, which meanwhile knows its name, as ``self.log`` asks for it.
+
+    Args:
+        module: the module.
+        name: the method's.
+        *args: what it is given.
+        **kwargs: what it is given by name.
+
+    Returns:
+        what it returns.
+    """
+    before = module._current_fx_name
+    module._current_fx_name = name
+    try:
+        return getattr(module, name)(*args, **kwargs)
+    finally:
+        module._current_fx_name = before
+
+
+def tell(trainer: LightningTrainer, name: str, *args: Any) -> Any:
+    """Call a hook of the callbacks, and then of the module, whichever have it.
+
+    Args:
+        trainer: has the module and the callbacks.
+        name: the hook's.
+        args: what the module's is given; a callback's has the trainer and the module before it.
+
+    Returns:
+        what the module's returns.
+    """
+    module = trainer.lightning_module
+    with within(module, name):
+        for callback in trainer.callbacks:
+            if (hook := getattr(callback, name, None)) is not None:
+                hook(trainer, module, *args)
+        hook = getattr(module, name, None)
+        return None if hook is None else hook(*args)
+
+
+@contextmanager
+def within(module: Any, name: str) -> Generator[None, None, None]:
+    """The context in which a module takes itself to be in one of its hooks."""
+    before = module._current_fx_name
+    module._current_fx_name = name
+    try:
+        yield
+    finally:
+        module._current_fx_name = before
+
+
+def library(module: Any, path: str) -> Any:
+    """A part of the library that a module derives from, which has two names.
+
+    Args:
+        module: the module.
+        path: of the part, ``"core.optimizer"`` say.
+    """
+    base = next(one for one in type(module).__mro__ if one.__name__ == _MODULE)
+    package = base.__module__.removesuffix(".core.module")
+    return importlib.import_module(f"{package}.{path}")

@@ -1,0 +1,1 @@
+"""Models, optimizer wrappers and schedulers in MMEngine's words."""

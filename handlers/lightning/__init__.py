@@ -1,0 +1,1 @@
+"""Lightning's hooks, and what goes with them, as handlers."""

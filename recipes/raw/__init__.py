@@ -1,0 +1,1 @@
+"""The parts of a raw loop: where it stands, its model, its processes, and how it stops."""
