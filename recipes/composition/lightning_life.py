@@ -122,13 +122,14 @@ class LightningLife:
     def _configure_model(self) -> None:
         """Let the module make its layers, and put them where the model runs."""
         module, placement = self.trainer.lightning_module, self.runner.placement
-        if not overridden(module, "configure_model"):
-            return
-        if placement.in_step:
-            raise TypeError(
-                f"{type(module).__name__}.configure_model() makes layers when a call begins, but a "
-                f"{type(placement).__name__} spreads a model that is whole over the processes; "
-                f"make them in __init__()."
-            )
-        call_module(module, "configure_model")
-        placement.place(module)
+        for hook in ("configure_sharded_model", "configure_model"):
+            if not overridden(module, hook):
+                continue
+            if placement.in_step:
+                raise TypeError(
+                    f"{type(module).__name__}.{hook}() makes layers when a call begins, but a "
+                    f"{type(placement).__name__} spreads a model that is whole over the processes; "
+                    f"make them in __init__()."
+                )
+            call_module(module, hook)
+            placement.place(module)

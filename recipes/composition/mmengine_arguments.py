@@ -65,7 +65,7 @@ def in_our_words(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """A runner's arguments without what MMEngine's say of its own log lines and drawings.
 
     Args:
-        arguments: by name; none is changed.
+        arguments: by name; none is changed. What is in our words already stays as it is.
 
     Example:
         >>> given = {"log_processor": {"type": "LogProcessor", "window_size": 50, "num_digits": 4}}
@@ -80,7 +80,7 @@ def in_our_words(arguments: Mapping[str, Any]) -> dict[str, Any]:
             del own["type"]
         said["log_processor"] = own
     visualizer = said.get("visualizer")
-    if isinstance(visualizer, Mapping) and _is_mmengines_visualizer(visualizer.get("type")):
+    if isinstance(visualizer, Mapping) and _is_mmengines_visualizer(visualizer):
         backends = visualizer.get("vis_backends") or []
         backends = [backends] if isinstance(backends, Mapping) else backends
         by_name = [_by_name(one) for one in backends]
@@ -151,8 +151,11 @@ def _by_name(spec: Any) -> Any:
     return spec
 
 
-def _is_mmengines_visualizer(given: object) -> bool:
-    """Whether it is one that draws, and hands on to backends."""
+def _is_mmengines_visualizer(spec: Mapping[str, Any]) -> bool:
+    """Whether it is one that draws, and hands on to backends; not so in our words already."""
+    given = spec.get("type")
+    if "drawn_by" in spec:
+        return False
     if isinstance(given, str) and not _is_mmengines(given):
         given = found_in("visualizer", given)
     mro = getattr(given, "__mro__", ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from ...engine.handler import Handler, snake_case
 from ...engine.priority import Priority
 from ...engine.step.guests import descends_from
 from .folders import stored_handler_state
-from .mmengine_runner import MMEngineRunner, as_mmengine
+from .mmengine_keeping import MMEngineKept
+from .mmengine_runner import as_mmengine
 
 if TYPE_CHECKING:
     from ..runner import Runner
@@ -95,7 +95,7 @@ class MMEngineHook:
         if engine.name in _STAGES and MMEngineCalls.name not in engine.handlers:
             yield MMEngineCalls(_crew(runner))
         if engine.name == "train" and any(_has(self.hook, name) for name in _KEEPING):
-            yield MMEngineKept(self, as_mmengine(runner))
+            yield MMEngineKept(self.hook, self.name, as_mmengine(runner))
 
 
 class MMEngineCrew:
@@ -188,7 +188,8 @@ class MMEngineCrew:
         """Tell the hooks of weights that were loaded by themselves, with what they had kept."""
         for one in self._members:
             if any(_has(one.hook, name) for name in _KEEPING):
-                MMEngineKept(one, self.view).give_back(stored_handler_state(path, one.name) or {})
+                state = stored_handler_state(path, one.name) or {}
+                MMEngineKept(one.hook, one.name, self.view).give_back(state)
 
 
 class MMEngineCalls(Handler):
@@ -256,63 +257,6 @@ class MMEngineCalls(Handler):
                 call(name, batch_idx=number, data_batch=state.batch)
 
         return iteration
-
-
-class MMEngineKept(Handler):
-    """Keeps in checkpoints what a hook puts there: new entries, and others' that it replaced.
-
-    Args:
-        member: the hook.
-        view: the runner as the hook sees it.
-    """
-
-    for_one_engine = True
-
-    def __init__(self, member: MMEngineHook, view: MMEngineRunner) -> None:
-        self.name = member.name
-        self._hook = member.hook
-        self._view = view
-
-    def on_register(self, engine: Engine) -> None:
-        """Nothing more: an engine saves whatever has a state."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the hook adds to a checkpoint, and the weights that it puts in others' places."""
-        weights = self._view.model.state_dict()
-        checkpoint = self._checkpoint(weights)
-        known = set(checkpoint)
-        self._hook.before_save_checkpoint(self._view, checkpoint=checkpoint)
-        after = checkpoint.get("state_dict", {})
-        changed = {name: one for name, one in after.items() if weights.get(name) is not one}
-        added = {name: one for name, one in checkpoint.items() if name not in known}
-        return {"added": added, "weights": changed}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give it back."""
-        self.give_back(state)
-
-    def give_back(self, state: Mapping[str, Any]) -> None:
-        """Show the hook a checkpoint, and load what it makes of the weights in it.
-
-        Args:
-            state: what :meth:`state_dict` gave; empty if the hook had not kept anything.
-        """
-        model = self._view.model
-        weights = model.state_dict()
-        checkpoint = self._checkpoint({**weights, **state.get("weights", {})})
-        checkpoint.update(state.get("added", {}))
-        self._hook.after_load_checkpoint(self._view, checkpoint=checkpoint)
-        after = checkpoint["state_dict"]
-        changed = {name: one for name, one in after.items() if weights.get(name) is not one}
-        if changed:
-            model.load_state_dict(changed, strict=False)
-
-    def _checkpoint(self, weights: Mapping[str, Any]) -> dict[str, Any]:
-        """What MMEngine would save, but for where optimizers and schedulers stand."""
-        view = self._view
-        told = {"epoch": view.epoch, "iter": view.iter, "seed": view.seed}
-        meta = {**told, "experiment_name": view.experiment_name, "time": time.strftime("%Y%m%d")}
-        return {"meta": meta, "state_dict": dict(weights)}
 
 
 def _crew(runner: Runner) -> MMEngineCrew:

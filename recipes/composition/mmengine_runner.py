@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -140,10 +141,10 @@ class MMEngineRunner:
 
     @cached_property
     def message_hub(self) -> Any:
-        """MMEngine's hub under the experiment's name."""
+        """MMEngine's hub, the current one from then on."""
         from mmengine.logging import MessageHub
 
-        return MessageHub.get_instance(self._runner.experiment_name)
+        return MessageHub.get_instance(f"{self._runner.experiment_name}_{time.monotonic_ns()}")
 
     @cached_property
     def visualizer(self) -> Any:

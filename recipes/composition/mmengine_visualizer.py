@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ def visualizer_of(runner: Runner) -> Any:
     given = runner.given["visualizer"]
     drawn_by = given.get("drawn_by") if isinstance(given, Mapping) else None
     said = {"type": "Visualizer", **(drawn_by or {}), "vis_backends": [sink_backend()]}
-    said["name"] = f"{runner.experiment_name}_{runner.timestamp}"
+    said["name"] = f"{runner.experiment_name}_{time.monotonic_ns()}"  # no two have the same
     return VISUALIZERS.build(said)
 
 

@@ -205,6 +205,18 @@ def test_layers_may_be_made_by_configure_model(tmp_path):
     assert not torch.equal(runner.model.more.weight, before)
 
 
+def test_layers_that_are_made_late_are_refused_where_models_are_spread(tmp_path):
+    class Late(Line):
+        def configure_sharded_model(self):
+            self.seen.append("configured")
+
+    runner = _run_of(Late(), tmp_path)
+    assert runner.train().seen == ["configured"]
+    runner.placement.in_step = True  # as that of FSDP says, which needs several processes
+    with pytest.raises(TypeError, match=r"Late.configure_sharded_model\(\) makes layers when"):
+        runner.train()
+
+
 def test_a_module_may_set_the_modes_of_its_parts_itself(tmp_path):
     class Stays(Line):
         def on_validation_model_eval(self):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["call_module", "library", "tell", "within"]
 
 _MODULE = "LightningModule"
+_NAMED = "_current_fx_name"  # where a LightningModule keeps which of its methods runs
 
 
 def call_module(module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -27,12 +27,8 @@ def call_module(module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
     Returns:
         what it returns.
     """
-    before = module._current_fx_name
-    module._current_fx_name = name
-    try:
+    with within(module, name):
         return getattr(module, name)(*args, **kwargs)
-    finally:
-        module._current_fx_name = before
 
 
 def tell(trainer: LightningTrainer, name: str, *args: Any) -> Any:
@@ -41,7 +37,7 @@ def tell(trainer: LightningTrainer, name: str, *args: Any) -> Any:
     Args:
         trainer: has the module and the callbacks.
         name: the hook's.
-        args: what the module's is given; a callback's has the trainer and the module before it.
+        *args: what the module's is given; a callback's has the trainer and the module before it.
 
     Returns:
         what the module's returns.
@@ -55,15 +51,30 @@ def tell(trainer: LightningTrainer, name: str, *args: Any) -> Any:
         return None if hook is None else hook(*args)
 
 
-@contextmanager
-def within(module: Any, name: str) -> Generator[None, None, None]:
-    """The context in which a module takes itself to be in one of its hooks."""
-    before = module._current_fx_name
-    module._current_fx_name = name
-    try:
-        yield
-    finally:
-        module._current_fx_name = before
+def within(module: Any, name: str) -> AbstractContextManager[None]:
+    """The context in which a module takes itself to be in one of its hooks.
+
+    Args:
+        module: the module.
+        name: the hook's.
+    """
+    return _Within(module, name)
+
+
+class _Within:
+    """Sets the name and puts it back; past the module's own way, which looks for tensors."""
+
+    __slots__ = ("_before", "_module", "_name")
+
+    def __init__(self, module: Any, name: str) -> None:
+        self._module, self._name = module, name
+        self._before = module._current_fx_name
+
+    def __enter__(self) -> None:
+        object.__setattr__(self._module, _NAMED, self._name)
+
+    def __exit__(self, *error: object) -> None:
+        object.__setattr__(self._module, _NAMED, self._before)
 
 
 def library(module: Any, path: str) -> Any:

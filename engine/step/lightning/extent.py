@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from .run_facts import RunFacts
@@ -156,10 +155,7 @@ class Extent(Standing):
 
 
 def _listed(batches: Any) -> list[float]:
-    if batches is None:
-        return []
-    return (
-        list(batches)
-        if isinstance(batches, (list, tuple))
-        else [float(batches) if batches == math.inf else batches]
-    )
+    """Batches of each loader, of one alone, too."""
+    if isinstance(batches, (list, tuple)):
+        return list(batches)
+    return [] if batches is None else [batches]

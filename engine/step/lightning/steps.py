@@ -92,8 +92,8 @@ class LightningSteps(Contract):
         if not own and not self.model.automatic_optimization:
             raise TypeError(
                 f"{type(self.model).__name__} optimizes by hand (automatic_optimization = False), "
-                f"so it needs the optimizers of its own configure_optimizers(); give "
-                f"lightning_optimizations(module)."
+                f"so it needs the optimizers of its own configure_optimizers(); give the step "
+                f"those of lightning_optimizations(contract), and the contract."
             )
         self._own = own
         self.trainer.optimize_by(own)

@@ -92,8 +92,10 @@ def cut_every_call(folder, shim):
 def kill_while_saving(folder, times):
     """What is there after each kill of a process that saves and prunes, with the last one kept."""
     chance, store, happened, iteration = random.Random(0), CheckpointStore(folder), [], 0
-    save(store, 0, 10)
     torch.set_num_threads(1)
+    begun = time.monotonic()
+    save(store, 0, LARGE)
+    longest = max(0.15, 4 * (time.monotonic() - begun))  # a busy machine takes its time
     warnings.simplefilter("error")  # nothing is ever there that is not whole
     for _ in range(int(times)):
         if (child := os.fork()) == 0:
@@ -101,7 +103,7 @@ def kill_while_saving(folder, times):
                 iteration += 1
                 save(store, iteration, LARGE)
                 store.prune("mine", last=1, best=0)
-        time.sleep(chance.uniform(0.0, 0.15))
+        time.sleep(chance.uniform(0.0, longest))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         found = list(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import weakref
 from collections import UserDict
 from dataclasses import dataclass
@@ -203,6 +204,8 @@ def test_an_error_in_the_data_comes_at_its_own_batch(ahead, workers):
     with pytest.raises(OSError, match="sample 3 is broken"):
         seen.extend(batch.item() for batch in DeviceLoader(data, "cpu", ahead=ahead))
     assert seen == [0, 1, 2]
+    for worker in multiprocessing.active_children():  # torch's error holds them till the garbage
+        worker.terminate()  # is collected, which then waits five seconds for each
 
 
 @AHEAD

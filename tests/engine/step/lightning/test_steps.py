@@ -127,7 +127,7 @@ def test_a_window_that_ends_without_warning_is_stepped_with():
 def test_a_module_that_optimizes_by_hand_needs_its_own():
     net = Net()
     net.automatic_optimization = False
-    with pytest.raises(TypeError, match=r"lightning_optimizations\(module\)"):
+    with pytest.raises(TypeError, match=r"lightning_optimizations\(contract\)"):
         training_step(net, torch.optim.SGD(net.parameters(), 0.01))
 
 
