@@ -19,7 +19,7 @@ from ..priority import Priority
 from .announcer import Announcer
 from .contracts import Contract, Modes, StepMethods, Supervised, contract_of
 from .guests import guest_contract
-from .precision import Precision
+from .precision import Precision, single
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -109,7 +109,7 @@ class EvaluationStep(Handler):
             announce(announce.forward_started, batch=batch)
         outputs = self._outputs(engine, batch)
         if self.precision.dtype is not None:
-            outputs = map_nested(_single, outputs, kind=torch.Tensor)
+            outputs = map_nested(single, outputs, kind=torch.Tensor)
         if announce.forward_completed.calls:
             announce(announce.forward_completed, outputs=outputs)
         return outputs
@@ -198,11 +198,6 @@ def prediction_step(
     return EvaluationStep(
         contract, predicts=True, precision=precision, in_step=in_step, placement=placement
     )
-
-
-def _single(value: torch.Tensor) -> torch.Tensor:
-    """A tensor of half precision as fp32; any other as it is."""
-    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
 
 
 def _contract_of(model: nn.Module, loss: Any, contract: str | Contract | None) -> Contract:

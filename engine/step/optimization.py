@@ -19,7 +19,8 @@ from ..placement.placement import Placement
 from ..priority import Priority
 from .accumulation import Accumulation, Window
 from .announcer import Announcer
-from .precision import Precision
+from .precision import Precision, single
+from .sharing import open_windows, trainable
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -179,12 +180,12 @@ class Optimization(Handler):
         announce, window = self._announce, self.window
         group = (self, *shared_with)
         if shared_with or self.accumulation.gathers or window.size > 1 or self.placement:
-            _open_windows(group, announce.epoch)
+            open_windows(group, announce.epoch)
         if announce.backward_started.calls:
             announce(announce.backward_started, loss=loss, optimization=self)
         if window.size == 1 and self.placement is None:  # else other processes weigh, too
             weight = None
-        added = loss if weight is None else _wide(loss) * weight
+        added = loss if weight is None else single(loss) * weight
         if self.scaler is not None:
             added = self.scaler.scale(added)
         try:
@@ -322,7 +323,7 @@ class Optimization(Handler):
         if self.alone and self.placement is not None:
             self.placement.backward(added, **how)
         else:
-            how = how if self.alone else {"inputs": _trainable(group), **how}
+            how = how if self.alone else {"inputs": trainable(group), **how}
             added.backward(**how)  # type: ignore[no-untyped-call]
 
     def _prepare(self) -> None:
@@ -478,38 +479,3 @@ class Optimization(Handler):
         weight = self.window.weight
         if isinstance(weight, Tensor):
             self.window.weight = weight.to(parameters[0].device)
-
-
-def _wide(loss: Tensor) -> Tensor:
-    """A loss of half precision could not hold its product with a large weight."""
-    return loss.float() if loss.dtype in (torch.float16, torch.bfloat16) else loss
-
-
-def _trainable(group: Sequence[Optimization]) -> list[Tensor]:
-    wanted = [one for each in group for one in each.parameters if one.requires_grad]
-    if not wanted:
-        raise ValueError(
-            f"all parameters of {', '.join(repr(one.name) for one in group)} are frozen; leave "
-            f"out its turn, or set requires_grad of some."
-        )
-    return wanted
-
-
-def _open_windows(group: Sequence[Optimization], epoch: int) -> None:
-    """Begin the windows that hold nothing; refuse a group that can't share a loss."""
-    for one in group:
-        if not one.window.held:
-            one.window.begin(one.accumulation.size_in(epoch))
-    if len(group) == 1:
-        return
-    names = ", ".join(repr(one.name) for one in group)
-    if any(one.scaler is not None for one in group):
-        raise ValueError(
-            f"{names} share a loss, which fp16 would scale for each of them; use bf16, or one "
-            f"optimizer with a parameter group for each."
-        )
-    if len({(one.window.size, one.window.held) for one in group}) > 1:
-        raise ValueError(
-            f"{names} share a loss, so they need windows of the same size, all at the same place; "
-            f"give each of them the same accumulate=."
-        )

@@ -10,7 +10,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from ..errors import nearest
 
-__all__ = ["Precision"]
+__all__ = ["Precision", "single"]
 
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -67,3 +67,13 @@ class Precision:
 
     def __repr__(self) -> str:
         return f"Precision({self.kind!r})"
+
+
+def single(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of half precision as fp32, in which numbers add up; any other as it is.
+
+    Example:
+        >>> single(torch.ones(1, dtype=torch.bfloat16)).dtype, single(torch.ones(1).long()).dtype
+        (torch.float32, torch.int64)
+    """
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

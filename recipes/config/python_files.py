@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ...engine.step.guests import descends_from
 from .problems import ABSENT, ConfigError, Problem
 
 __all__ = ["is_config", "of_config", "read_python"]
@@ -89,7 +88,8 @@ def is_config(given: object) -> bool:
         >>> is_config({"model": None})
         False
     """
-    return descends_from(given, "Config", "mmengine") and not isinstance(given, type)
+    kinds = type(given).__mro__
+    return any(one.__name__ == "Config" and _is_mmengines(one) for one in kinds)
 
 
 def of_config(config: Any) -> dict[str, Any]:
@@ -103,6 +103,10 @@ def of_config(config: Any) -> dict[str, Any]:
     said = {name: one for name, one in values.items() if name in (*_ARGUMENTS, *near)}
     own = {name: one for name, one in values.items() if name not in said}
     return {**said, "cfg": own} if own else said
+
+
+def _is_mmengines(kind: type) -> bool:
+    return kind.__module__.startswith("mmengine.")
 
 
 def _is_near(name: str) -> bool:

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from footplate.engine.step.optimization import Optimization
-from footplate.engine.whole import whole
-from footplate.handlers.checkpoint import Checkpoint, Which
-
+from ...engine.step.optimization import Optimization
+from ...engine.whole import whole
+from ...handlers.checkpoint import Checkpoint, Which
 from .model import called, exchanged_nothing
 from .processes import Processes
 from .standing import Standing

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from footplate.engine.nested import map_nested
-from footplate.engine.placement.placement import Placement
-from footplate.engine.step.optimization import Optimization
-from footplate.engine.step.precision import Precision
+from ...engine.nested import map_nested
+from ...engine.placement.placement import Placement
+from ...engine.step.optimization import Optimization
+from ...engine.step.precision import Precision, single
 
 __all__ = ["Called", "called", "exchanged_nothing"]
 
@@ -64,7 +64,7 @@ class Called(nn.Module):
             return self.module(*args, **kwargs)
         with precision.autocast(self._device_type):
             outputs = self.module(*args, **kwargs)
-        return map_nested(_full, outputs, kind=Tensor)
+        return map_nested(single, outputs, kind=Tensor)
 
 
 def called(model: nn.Module, optimization: Optimization, device: torch.device) -> nn.Module:
@@ -77,7 +77,3 @@ def exchanged_nothing(placement: Placement) -> None:
     """Have a placement know that a batch was called, and not trained on."""
     with placement.batch(closes=False):
         pass
-
-
-def _full(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -12,12 +12,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from footplate.engine.data.device import DeviceLoader, move
-from footplate.engine.data.sharding import sharded
-from footplate.engine.errors import nearest
-from footplate.engine.nested import map_nested
-from footplate.engine.placement import ranks
-from footplate.engine.placement.launching import leave
+from ...engine.data.device import DeviceLoader, move
+from ...engine.data.sharding import sharded
+from ...engine.errors import nearest
+from ...engine.nested import map_nested
+from ...engine.placement import ranks
+from ...engine.placement.launching import leave
 
 __all__ = ["Processes"]
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from footplate.engine.data.torch_loader import goes_by_indices
-from footplate.engine.engine import Engine
-from footplate.engine.errors import DataError
-from footplate.engine.passes import moves_with_batches, passes_over
-from footplate.engine.random import preserved
-from footplate.engine.samplers import loaders_in
-from footplate.engine.source import END, NOTHING, length_of
-from footplate.engine.state import Next
+from ...engine.data.torch_loader import goes_by_indices
+from ...engine.engine import Engine
+from ...engine.errors import DataError
+from ...engine.passes import moves_with_batches, passes_over
+from ...engine.random import preserved
+from ...engine.samplers import loaders_in
+from ...engine.source import END, NOTHING, length_of
+from ...engine.state import Next
 
 __all__ = ["Standing"]
 

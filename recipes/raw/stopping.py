@@ -7,12 +7,12 @@ from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-from footplate.engine.engine import Engine
-from footplate.engine.errors import Signalled
-from footplate.engine.placement.agreement import agreement_of
-from footplate.engine.placement.last_resort import LastResort
-from footplate.engine.placement.ranks import world_size
-from footplate.engine.stopping import SignalWatch
+from ...engine.engine import Engine
+from ...engine.errors import Signalled
+from ...engine.placement.agreement import agreement_of
+from ...engine.placement.last_resort import LastResort
+from ...engine.placement.ranks import world_size
+from ...engine.stopping import SignalWatch
 
 __all__ = ["Stopped", "Stopping", "stop_for"]
 
