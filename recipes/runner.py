@@ -25,7 +25,7 @@ from .composition.keeping import kept
 from .composition.loaders import by_name
 from .composition.log_file import log_file, named_by_rank
 from .composition.loops import Around, EvaluationLoop, loop_as_engine, predicted
-from .composition.mmengine_arguments import in_our_words
+from .composition.mmengine.arguments import in_our_words
 from .composition.saving import Saving
 from .composition.settings import Settings, own_arguments, problems_in, runner_problems
 from .composition.shared_facts import facts_of

@@ -29,7 +29,7 @@ from .evaluators import Evaluator, metrics_of
 from .guests import Guest, guest_of
 from .loaders import by_name, dataloader, is_several
 from .loops import BaseLoop, is_ours, of_loop
-from .mmengine_loops import is_mmengine_loop, offered_to
+from .mmengine.loops import is_mmengine_loop, offered_to
 from .optimizers import optimizations
 from .options import EvalCfg
 from .placements import placement_of

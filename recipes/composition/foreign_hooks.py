@@ -10,13 +10,13 @@ from ...engine.step.guests import descends_from
 __all__ = ["is_foreign_hook", "make_way", "welcomed"]
 
 _KINDS = {
-    ("Hook", "mmengine"): ("footplate.recipes.composition.mmengine_hooks", "MMEngineHook"),
+    ("Hook", "mmengine"): ("footplate.recipes.composition.mmengine.hooks", "MMEngineHook"),
     ("BaseCallBack", "wall_e", "footplate"): (
         "footplate.recipes.composition.wall_e_callbacks",
         "wall_e_hook",
     ),
     ("Callback", "lightning", "pytorch_lightning"): (
-        "footplate.recipes.composition.lightning_callbacks",
+        "footplate.recipes.composition.lightning.callbacks",
         "LightningCallback",
     ),
 }

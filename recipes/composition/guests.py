@@ -23,10 +23,10 @@ __all__ = ["Guest", "guest_of", "kind_of"]
 
 _KINDS = {
     ("LightningModule", "lightning", "pytorch_lightning"): (
-        "footplate.recipes.composition.lightning_guest",
+        "footplate.recipes.composition.lightning.guest",
         "LightningGuest",
     ),
-    ("BaseModel", "mmengine"): ("footplate.recipes.composition.mmengine_guest", "MMEngineGuest"),
+    ("BaseModel", "mmengine"): ("footplate.recipes.composition.mmengine.guest", "MMEngineGuest"),
 }
 """Where what knows of a system is, by a model's base class and the packages it may come from."""
 

@@ -20,7 +20,7 @@ from ..config.registry import HOOKS
 from .bundles import DEFAULT_HOOKS, Bundle
 from .foreign_hooks import is_foreign_hook, make_way, welcomed
 from .hook import Hook, connect_calls, on_engine
-from .mmengine_arguments import hook_in_our_words, hook_kind, refused_options
+from .mmengine.arguments import hook_in_our_words, hook_kind, refused_options
 from .points import ROLES
 from .slips import slips, taken_by
 

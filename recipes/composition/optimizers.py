@@ -18,7 +18,7 @@ from ..config.objects import Objects
 from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from .gradients import ClipCfg, ParamwiseCfg, clip_of
-from .mmengine_wrappers import dealt_out_by_mmengine, is_wrapper, taken_over, wrappers_in
+from .mmengine.wrappers import dealt_out_by_mmengine, is_wrapper, taken_over, wrappers_in
 from .slips import slips, taken_by
 
 __all__ = [

@@ -19,7 +19,7 @@ from ...handlers.lr_schedule import LRSchedule
 from ..config.objects import Objects, TypeNotFound
 from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import PARAM_SCHEDULERS
-from .mmengine_schedules import in_torchs_words, is_given, is_ranged, is_users, taken
+from .mmengine.schedules import in_torchs_words, is_given, is_ranged, is_users, taken
 from .monitoring import monitored
 from .slips import slips, taken_by
 

@@ -33,7 +33,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from footplate.engine.errors import HandlerError, StateError
-from footplate.recipes.composition.lightning_callbacks import REFUSED
+from footplate.recipes.composition.lightning.callbacks import REFUSED
 from footplate.recipes.runner import Runner
 
 pytestmark = [

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from footplate import Runner
 from footplate.engine.errors import HandlerError
-from footplate.recipes.composition.mmengine_arguments import hook_kind
-from footplate.recipes.composition.mmengine_hooks import INSTEAD
+from footplate.recipes.composition.mmengine.arguments import hook_kind
+from footplate.recipes.composition.mmengine.hooks import INSTEAD
 from footplate.recipes.config.objects import Objects
 from tests.recipes.mmengine_task import Accuracy, Net, loader, project
 

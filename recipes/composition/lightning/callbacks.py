@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...engine.engine import Engine
-from ...engine.errors import HandlerError
-from ...engine.handler import Handler
-from ...engine.step.guests import descends_from
-from ...engine.step.lightning.overridden import overridden
+from ....engine.engine import Engine
+from ....engine.errors import HandlerError
+from ....engine.handler import Handler
+from ....engine.step.guests import descends_from
+from ....engine.step.lightning.overridden import overridden
 
 if TYPE_CHECKING:
-    from ..runner import Runner
+    from ...runner import Runner
 
 __all__ = ["REFUSED", "LightningCallback", "in_order"]
 

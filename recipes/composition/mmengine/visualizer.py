@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...engine.stopping import current_engine
-from ...engine.stream.media import show
+from ....engine.stopping import current_engine
+from ....engine.stream.media import show
 
 if TYPE_CHECKING:
-    from ..runner import Runner
+    from ...runner import Runner
 
 __all__ = ["sink_backend", "visualizer_of"]
 

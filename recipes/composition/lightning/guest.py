@@ -10,24 +10,24 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ...engine.data.in_turn import InTurn
-from ...engine.engine import Engine
-from ...engine.handler import Handler
-from ...engine.step.lightning.older import lightning_steps
-from ...engine.step.lightning.optimizations import lightning_optimizations
-from ...engine.step.lightning.overridden import overridden
-from ...engine.step.lightning.steps import LightningSteps
-from ...engine.step.lightning.trainer import LightningTrainer
-from ...engine.step.optimization import Optimization
-from ...handlers.lr_schedule import LRSchedule
-from .guests import Guest
-from .lightning_facts import RunnerFacts
-from .lightning_life import LightningLife
-from .loaders import by_name
-from .optimizers import optimizations
+from ....engine.data.in_turn import InTurn
+from ....engine.engine import Engine
+from ....engine.handler import Handler
+from ....engine.step.lightning.older import lightning_steps
+from ....engine.step.lightning.optimizations import lightning_optimizations
+from ....engine.step.lightning.overridden import overridden
+from ....engine.step.lightning.steps import LightningSteps
+from ....engine.step.lightning.trainer import LightningTrainer
+from ....engine.step.optimization import Optimization
+from ....handlers.lr_schedule import LRSchedule
+from ..guests import Guest
+from ..loaders import by_name
+from ..optimizers import optimizations
+from .facts import RunnerFacts
+from .life import LightningLife
 
 if TYPE_CHECKING:
-    from ..runner import Runner
+    from ...runner import Runner
 
 __all__ = ["LightningGuest"]
 

@@ -6,20 +6,20 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...engine.data.dataset import meta_of
-from ...engine.emitter import Emitter
-from ...engine.engine import Engine
-from ...engine.errors import HandlerError
-from ...engine.events import Events
-from ...engine.handler import Handler, snake_case
-from ...engine.priority import Priority
-from ...engine.step.guests import descends_from
-from .folders import stored_handler_state
-from .mmengine_keeping import MMEngineKept
-from .mmengine_runner import as_mmengine
+from ....engine.data.dataset import meta_of
+from ....engine.emitter import Emitter
+from ....engine.engine import Engine
+from ....engine.errors import HandlerError
+from ....engine.events import Events
+from ....engine.handler import Handler, snake_case
+from ....engine.priority import Priority
+from ....engine.step.guests import descends_from
+from ..folders import stored_handler_state
+from .keeping import MMEngineKept
+from .runner import as_mmengine
 
 if TYPE_CHECKING:
-    from ..runner import Runner
+    from ...runner import Runner
 
 __all__ = ["INSTEAD", "MMEngineCrew", "MMEngineHook"]
 

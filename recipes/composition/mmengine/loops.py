@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...engine.step.guests import descends_from
-from .evaluators import metrics_of
-from .mmengine_runner import as_mmengine
+from ....engine.step.guests import descends_from
+from ..evaluators import metrics_of
+from .runner import as_mmengine
 
 if TYPE_CHECKING:
-    from ..runner import Runner
+    from ...runner import Runner
 
 __all__ = ["is_mmengine_loop", "offered_to"]
 

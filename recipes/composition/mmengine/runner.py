@@ -6,12 +6,12 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ...engine.errors import nearest
-from ...engine.step.mmengine.optim_wrapper import OptimWrapper, OptimWrapperDict, optim_wrapper
-from .loops import BaseLoop, is_ours
+from ....engine.errors import nearest
+from ....engine.step.mmengine.optim_wrapper import OptimWrapper, OptimWrapperDict, optim_wrapper
+from ..loops import BaseLoop, is_ours
 
 if TYPE_CHECKING:
-    from ..runner import Runner
+    from ...runner import Runner
 
 __all__ = ["MMEngineRunner", "MMEngineTrainLoop", "as_mmengine"]
 
@@ -149,7 +149,7 @@ class MMEngineRunner:
     @cached_property
     def visualizer(self) -> Any:
         """MMEngine's, which draws, and writes into the run's sinks."""
-        from .mmengine_visualizer import visualizer_of
+        from .visualizer import visualizer_of
 
         return visualizer_of(self._runner)
 

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ...engine.engine import Engine
-from ...engine.hyper_parameters import hyper_parameters
-from ...engine.minimum import Minimum
-from ...engine.source import length_of
-from ...engine.step.lightning.run_facts import RunFacts
-from ...engine.stream.sink import Sink
-from .bundles import LoggerHook
-from .loaders import by_name
-from .validation import run_length
+from ....engine.engine import Engine
+from ....engine.hyper_parameters import hyper_parameters
+from ....engine.minimum import Minimum
+from ....engine.source import length_of
+from ....engine.step.lightning.run_facts import RunFacts
+from ....engine.stream.sink import Sink
+from ..bundles import LoggerHook
+from ..loaders import by_name
+from ..validation import run_length
 
 if TYPE_CHECKING:
-    from ..runner import Runner
+    from ...runner import Runner
 
 __all__ = ["RunnerFacts"]
 

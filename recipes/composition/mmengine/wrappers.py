@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from ...engine.step.accumulation import Accumulation
-from ...engine.step.guests import descends_from
-from ...engine.step.mmengine.driven import DrivenOptimization
-from ...engine.step.optimization import Optimization
-from ...engine.step.precision import Precision
-from ..config.mmengine_names import found_in
-from ..config.objects import Objects
-from .gradients import ParamwiseCfg, clip_of
+from ....engine.step.accumulation import Accumulation
+from ....engine.step.guests import descends_from
+from ....engine.step.mmengine.driven import DrivenOptimization
+from ....engine.step.optimization import Optimization
+from ....engine.step.precision import Precision
+from ...config.mmengine_names import found_in
+from ...config.objects import Objects
+from ..gradients import ParamwiseCfg, clip_of
 
 __all__ = ["dealt_out_by_mmengine", "is_wrapper", "taken_over", "wrappers_in"]
 

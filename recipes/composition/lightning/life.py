@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ...engine.engine import Engine
-from ...engine.handler import Handler
-from ...engine.placement.ranks import from_first
-from ...engine.step.guests import descends_from
-from ...engine.step.lightning.calling import call_module, tell
-from ...engine.step.lightning.overridden import overridden, transferring
-from ...handlers.lightning.checkpoints import KeptLightningHooks
-from ...handlers.lightning.hooks import LightningHooks
-from ...handlers.lightning.older import LightningOutputs, LightningPretrain
-from ...handlers.lightning.transfer import LightningTransfer
-from .lightning_callbacks import LightningCallback, in_order
-from .lightning_data import ModuleLoaders
+from ....engine.engine import Engine
+from ....engine.handler import Handler
+from ....engine.placement.ranks import from_first
+from ....engine.step.guests import descends_from
+from ....engine.step.lightning.calling import call_module, tell
+from ....engine.step.lightning.overridden import overridden, transferring
+from ....handlers.lightning.checkpoints import KeptLightningHooks
+from ....handlers.lightning.hooks import LightningHooks
+from ....handlers.lightning.older import LightningOutputs, LightningPretrain
+from ....handlers.lightning.transfer import LightningTransfer
+from .callbacks import LightningCallback, in_order
+from .data import ModuleLoaders
 
 if TYPE_CHECKING:
-    from ...engine.step.lightning.trainer import LightningTrainer
-    from ..runner import Runner
+    from ....engine.step.lightning.trainer import LightningTrainer
+    from ...runner import Runner
 
 __all__ = ["LightningLife"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...engine.engine import Engine
-from ...engine.handler import Handler
-from ...engine.priority import Priority
-from ...engine.step.mmengine.driven import DrivenOptimization
-from .guests import Guest
-from .mmengine_runner import MMEngineRunner, as_mmengine
+from ....engine.engine import Engine
+from ....engine.handler import Handler
+from ....engine.priority import Priority
+from ....engine.step.mmengine.driven import DrivenOptimization
+from ..guests import Guest
+from .runner import MMEngineRunner, as_mmengine
 
 __all__ = ["MMEngineFacts", "MMEngineGuest"]
 

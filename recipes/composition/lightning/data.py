@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...engine.step.lightning.calling import call_module
-from ...engine.step.lightning.overridden import overridden
+from ....engine.step.lightning.calling import call_module
+from ....engine.step.lightning.overridden import overridden
 
 if TYPE_CHECKING:
-    from ..runner import Runner
+    from ...runner import Runner
 
 __all__ = ["LOADERS", "ModuleLoaders"]
 

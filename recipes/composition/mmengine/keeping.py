@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ...engine.engine import Engine
-from ...engine.handler import Handler
-from .mmengine_runner import MMEngineRunner
+from ....engine.engine import Engine
+from ....engine.handler import Handler
+from .runner import MMEngineRunner
 
 __all__ = ["MMEngineKept"]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ...engine.step.guests import descends_from
-from ...engine.step.mmengine import curves, factors
-from ...engine.step.mmengine.given_scheduler import GivenScheduler
-from ...engine.step.mmengine.param_scheduler import ParamScheduler
-from ..config.registry import PARAM_SCHEDULERS
+from ....engine.step.guests import descends_from
+from ....engine.step.mmengine import curves, factors
+from ....engine.step.mmengine.given_scheduler import GivenScheduler
+from ....engine.step.mmengine.param_scheduler import ParamScheduler
+from ...config.registry import PARAM_SCHEDULERS
 
 __all__ = ["in_torchs_words", "is_given", "is_ranged", "is_users", "taken"]
 

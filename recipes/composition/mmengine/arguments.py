@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..config.mmengine_names import found_in
-from ..config.objects import Objects
-from ..config.problems import Problem
-from ..config.registry import HOOKS
-from .foreign_hooks import is_foreign_hook
+from ...config.mmengine_names import found_in
+from ...config.objects import Objects
+from ...config.problems import Problem
+from ...config.registry import HOOKS
+from ..foreign_hooks import is_foreign_hook
 
 __all__ = ["hook_in_our_words", "hook_kind", "in_our_words", "refused_options"]
 

@@ -1,0 +1,1 @@
+"""Lightning: what a LightningModule, its callbacks and its data bring to a runner."""

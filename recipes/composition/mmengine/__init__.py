@@ -1,0 +1,1 @@
+"""MMEngine: its models, hooks, loops, schedules and wrappers in a runner."""
