@@ -253,8 +253,9 @@ def _drawn() -> int:
         dist.broadcast_object_list(drawn)
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RuntimeError(
-            "no seed is given, and each rank would draw another, as they can't talk yet; give "
-            "a seed, or call torch.distributed.init_process_group() first."
+            "no seed is given, and each rank would draw another, as they can't talk yet; have them "
+            "joined first, by launcher='auto' of a runner or init_process_group() of "
+            "torch.distributed, or give a seed."
         )
     return drawn[0]
 

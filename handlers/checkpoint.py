@@ -219,6 +219,20 @@ class Checkpoint(Handler):
         self._writing.wait(self._patience if failed else None)
         self._writing.check()
 
+    def compare_by(self, metric: str, mode: Literal["max", "min"], best: int = 1) -> None:
+        """Keep the best by a metric whose name is known only now, and none was given before.
+
+        All processes call it alike, before a run or at SAFE_POINT.
+
+        Args:
+            metric: the entry of ``engine.state.metrics`` to compare by.
+            mode: whether ``"max"`` or ``"min"`` of it is better.
+            best: how many of the best checkpoints to keep.
+        """
+        self.metric, self.sign = metric, 1.0 if mode == "max" else -1.0
+        self.best, self._looks = whole("best", best), True
+        self._best = self._joined().agreed(self._scores)
+
     # ------------------------------------------------------------------ saving
 
     def request(self) -> None:

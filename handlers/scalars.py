@@ -22,6 +22,7 @@ from ..engine.placement.ranks import is_first, world_size
 from ..engine.placement.reducing import Totals, means_over_ranks, statistics_over_ranks
 from ..engine.priority import Priority
 from ..engine.state import Next, State
+from ..engine.step.losses import WithExtras
 from ..engine.step.series import Reading, Series, read_all
 from ..engine.stream.history import History, Statistic
 from ..engine.stream.scalars import (
@@ -176,7 +177,9 @@ class Scalars(Handler):
     def _gather(self, engine: Engine) -> None:
         """Take in the numbers of the step's output."""
         output = engine.state.output
-        if type(output) is not dict and not isinstance(output, Mapping):
+        if isinstance(output, WithExtras):
+            output = output.logged
+        elif type(output) is not dict and not isinstance(output, Mapping):
             output = {"output": output}
         self._take_in(engine.state, output)
 

@@ -39,6 +39,18 @@ from footplate.recipes.raw.loop import RawLoop
 
 __all__ = ["RawLoop", "setup"]
 
+_BY_FABRIC = {
+    "32-true": "'fp32'",
+    "32": "'fp32'",
+    "16-mixed": "'fp16'",
+    "16": "'fp16'",
+    "bf16-mixed": "'bf16'",
+    "bf16-true": "no precision at all, and the model moved before its optimizer is made, by "
+    "model.to(torch.bfloat16)",
+    "64-true": "no precision at all, and the model moved before its optimizer is made, by "
+    "model.double()",
+}
+
 
 def setup(
     model: nn.Module,
@@ -88,7 +100,8 @@ def setup(
 
     Raises:
         TypeError: without a loader, for what is no model or optimizer, for others without a state.
-        ValueError: for a device that is not there, and options that contradict each other.
+        ValueError: for a device that is not there, an unknown precision, and options that
+            contradict each other.
         LaunchError: if the processes can't join each other, or have models of different shapes.
 
     Example:
@@ -107,7 +120,7 @@ def setup(
         raise TypeError("setup() was given no data; give what is trained on behind the optimizer.")
     joined = join(launcher, device=device)
     place = device_of(device, local_rank=local_rank() if world_size() > 1 else None)
-    said = {"precision": precision, "accumulate": accumulate}
+    said = {"precision": _known(precision), "accumulate": accumulate}
     given: dict[str, Any] = {name: one for name, one in said.items() if one is not None}
     optimization = Optimization(optimizer, clip=clip, **given)
     placed = _placed(model, optimization, placement, place)
@@ -117,6 +130,13 @@ def setup(
     if resume:
         loop.resume(resume)
     return loop
+
+
+def _known(precision: str | Precision | None) -> str | Precision | None:
+    """A precision, unless it goes by a name of Fabric's."""
+    if (ours := _BY_FABRIC.get(str(precision))) is not None:
+        raise ValueError(f"precision={precision!r} is Fabric's name; here it is {ours}.")
+    return precision
 
 
 def _placed(

@@ -27,7 +27,13 @@ from .composition.log_file import log_file, named_by_rank
 from .composition.loops import Around, EvaluationLoop, loop_as_engine, predicted
 from .composition.mmengine.arguments import in_our_words
 from .composition.saving import Saving
-from .composition.settings import Settings, own_arguments, problems_in, runner_problems
+from .composition.settings import (
+    Settings,
+    arguments_in_files,
+    own_arguments,
+    problems_in,
+    runner_problems,
+)
 from .composition.shared_facts import facts_of
 from .config.layers import load
 from .config.mmengine_names import enter_scope
@@ -145,7 +151,7 @@ class Runner(Facts, Saving):
         given = {name: one for name, one in locals().items() if name not in _NOT_GIVEN}
         given = in_our_words(given)
         self.objects = objects or Objects()
-        enter_scope(default_scope)
+        enter_scope(default_scope, may_import=not self.objects.limited)
         if problems := problems_in(given, self.objects):
             raise ConfigError(problems)
         self.given: Mapping[str, Any] = given
@@ -187,10 +193,11 @@ class Runner(Facts, Saving):
         Raises:
             ConfigError: with all that is wrong with it.
         """
-        values = load(cfg, overrides=tuple(overrides)).values
+        names = arguments_in_files(Runner)
+        values = load(cfg, overrides=tuple(overrides), arguments=names).values
         objects = changes.pop("objects", None) or Objects()
         arguments = in_our_words({"model": None, **values, **changes})
-        enter_scope(arguments.get("default_scope"))
+        enter_scope(arguments.get("default_scope"), may_import=not objects.limited)
         name = arguments.pop("runner_type", cls)
         if problems := runner_problems(name, objects, Runner):
             raise ConfigError([*problems_in(arguments, objects), *problems])

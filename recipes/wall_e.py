@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
 from torch import nn
 
-from ..engine.placement.ranks import is_first, rank, world_size
+from ..engine.errors import nearest
 from ..handlers.metrics import Metrics
 from .composition.evaluators import Evaluator, metrics_of
 from .composition.loops import BaseLoop
 from .runner import Runner as Whole
 
 __all__ = ["BaseCallBack", "BaseModel", "Runner", "RunnerState"]
+
+_TRAINING = "training"  # the configuration's group of options that the runner reads
+_NAMES = {
+    "train_dataloader": "train_data_loader",
+    "val_dataloader": "valid_data_loader",
+    "test_dataloader": "test_data_loader",
+    "val_evaluator": "valid_evaluator",
+    "optim_wrapper": "optimizer",
+}
+"""Arguments of the runner that have another name here."""
 
 
 class BaseModel(nn.Module):
@@ -88,17 +100,17 @@ class RunnerState:
     @property
     def rank(self) -> int:
         """The number of this process."""
-        return rank()
+        return self._runner.rank
 
     @property
     def world_size(self) -> int:
         """How many processes there are."""
-        return world_size()
+        return self._runner.world_size
 
     @property
     def is_main_process(self) -> bool:
         """Whether it is the first one."""
-        return is_first()
+        return self._runner.is_main_process
 
 
 class Runner(Whole):
@@ -110,6 +122,7 @@ class Runner(Whole):
         train_data_loader, valid_data_loader, test_data_loader: the data; a call whose data are
             missing says so.
         train_loop, valid_loop, test_loop: objects with ``run()``, in the place of the default ones.
+            They may have data of their own; a validation runs where the default one would.
         train_evaluator, valid_evaluator, test_evaluator: metrics of pytorch-ignite, torchmetrics,
             or with ``process`` and ``compute_metrics``. What has an attribute ``runner_state`` is
             given a :class:`RunnerState`.
@@ -117,8 +130,12 @@ class Runner(Whole):
         cfg: a mapping, or an OmegaConf. Its group ``training`` has options of
             :class:`~footplate.recipes.composition.options.TrainCfg`: validation by epoch is
             ``val_interval`` and by iteration ``val_iters``, both at once if both are given.
-            ``pt.enable: false`` turns checkpoints off. All of it is kept with the run.
+            ``pt.enable: false`` turns checkpoints off. All of it is kept with the run. A group
+            whose name is nearly ``training``, where there is none, is warned of.
         others: further arguments of :class:`footplate.recipes.runner.Runner`.
+
+    Raises:
+        TypeError: for an argument that has another name here.
 
     Example:
         >>> import tempfile, torch
@@ -163,8 +180,9 @@ class Runner(Whole):
         cfg: Any = None,
         **others: Any,
     ) -> None:
+        _check_names(others)
         config = _plain(cfg)
-        self._own_loops = {"train_cfg": train_loop, "val_cfg": valid_loop, "test_cfg": test_loop}
+        self._own_loops = {"train": train_loop, "val": valid_loop, "test": test_loop}
         training = {"max_epochs": epochs} if epochs is not None else {}
         if config.get("pt", {}).get("enable") is False:
             others["default_hooks"] = {"checkpoint": None, **(others.get("default_hooks") or {})}
@@ -173,7 +191,7 @@ class Runner(Whole):
             train_dataloader=train_data_loader,
             val_dataloader=valid_data_loader,
             test_dataloader=test_data_loader,
-            train_cfg={**config.get("training", {}), **training, **others.pop("train_cfg", {})},
+            train_cfg={**_training(config), **training, **others.pop("train_cfg", {})},
             val_evaluator=valid_evaluator,
             test_evaluator=test_evaluator,
             optim_wrapper=optimizer,
@@ -208,13 +226,32 @@ class Runner(Whole):
         self, name: str, default: type[BaseLoop], loader: Any, evaluator: Any = None
     ) -> BaseLoop:
         """The loop that was given, or the one that the runner makes."""
-        own: BaseLoop | None = self._own_loops[name]
+        own: BaseLoop | None = self._own_loops[name.removesuffix("_cfg")]
         return super().build_loop(name, default, loader, evaluator) if own is None else own
+
+    def loader(self, name: str, *, call: str = "") -> Any:
+        """The loader for a call; ``None`` where a loop that was given has data of its own."""
+        brought = not call and self._own_loops.get(name) is not None
+        return None if brought and not self.has_loader(name) else super().loader(name, call=call)
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is something to validate training on."""
+        return self._own_loops["val"] is not None or super().validates
+
+    def check_measured(self, name: str, call: str) -> None:
+        """Refuse an evaluation in which nobody would measure anything; a loop of one's own may."""
+        if self._own_loops[name] is None:
+            super().check_measured(name, call)
+
+    def called(self, argument: str) -> str:
+        """How messages name an argument."""
+        return _NAMES.get(argument, argument)
 
     @property
     def is_main_process(self) -> bool:
         """Whether this process is the first one."""
-        return is_first()
+        return self.rank == 0
 
     @property
     def scheduler(self) -> Any:
@@ -234,6 +271,23 @@ def _plain(cfg: Any) -> dict[str, Any]:
     return {str(name): one for name, one in made.items()}
 
 
+def _check_names(others: Mapping[str, Any]) -> None:
+    """Refuse arguments by the names that they have elsewhere."""
+    if (name := next((one for one in others if one in _NAMES), None)) is not None:
+        raise TypeError(f"{name}= is {_NAMES[name]}= with this Runner; give it by that name.")
+
+
+def _training(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of training; warns of a group that is likely to be meant for them."""
+    if _TRAINING in config:
+        return config[_TRAINING] or {}
+    for name, group in config.items():
+        if isinstance(group, dict) and (hint := nearest(name, [_TRAINING])):
+            told = f"cfg has a group {name!r}, which is kept, but which the runner does not read."
+            warnings.warn(f"{told}{hint}", UserWarning, stacklevel=3)
+    return {}
+
+
 def _hand(state: RunnerState, evaluator: Any) -> None:
     """Give an evaluator, or each of several, the state of the runner, if it has a place for it."""
     if isinstance(evaluator, Evaluator):
@@ -241,5 +295,6 @@ def _hand(state: RunnerState, evaluator: Any) -> None:
     if isinstance(evaluator, Mapping):
         evaluator = list(evaluator.values())
     for one in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
-        if "runner_state" in vars(type(one)) or "runner_state" in getattr(one, "__dict__", {}):
+        # not hasattr, for which a metric of pytorch-ignite makes one of whatever name
+        if inspect.getattr_static(one, "runner_state", _hand) is not _hand:
             one.runner_state = state

@@ -64,11 +64,16 @@ class JointSave:
     def tell(self, outcome: Path | Exception) -> None:
         """Have the others know how it ended, if they don't yet."""
         failed = isinstance(outcome, Exception)
-        if self._next == _FILES and isinstance(outcome, Exception):
-            self._error = self._error or outcome
-            self._gather({})
-        elif self._next in (_DIRECTORY, _OUTCOME):
+        if isinstance(outcome, Exception):
+            self.wait(outcome)
+        if self._next in (_DIRECTORY, _OUTCOME):
             self._hear((None, told_of(outcome)) if failed else (str(outcome), None))
+
+    def wait(self, error: Exception) -> None:
+        """Have the others hear of an error while they write, once they have written all."""
+        if self._next == _FILES:
+            self._error = self._error or error
+            self._gather({})
 
     def follow(self) -> Path:
         """Take part, as one of the others."""
@@ -101,7 +106,7 @@ class JointSave:
 
     def _all(self, own: Files) -> Files:
         told = self._gather(own)
-        first_failed = told[0][1] is not None  # and has taken the directory away under the others
+        first_failed = told[0][1] is not None  # which all are told of then
         if self._error is not None and not (first_failed and self._own):
             raise self._error
         raise_of_another([error for _, error in told])

@@ -51,6 +51,9 @@ class Others(Protocol):
             Exception: if anything failed on any of them.
         """
 
+    def wait(self, error: Exception) -> None:
+        """Have them hear of an error, and wait until none of them writes any longer."""
+
 
 class Store(Protocol):
     """Where checkpoints are; :class:`CheckpointStore` says what each method does.
@@ -334,11 +337,15 @@ class CheckpointStore:
             make_durable(beside)
             place = self._put(beside, self.directory / name)
             make_durable(self.directory)
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError):
                 if place is not None:
                     place.rename(beside)
-            shutil.rmtree(beside, ignore_errors=True)
+            try:
+                if others is not None and isinstance(error, Exception):
+                    others.wait(error)  # or what they write meanwhile would stay
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
             raise
         return place
 

@@ -99,6 +99,11 @@ def _taken_apart(batch: Any) -> tuple[Any, Any]:
             f"collate_fn=lambda samples: tuple(zip(*samples))."
         )
     images, targets = batch
+    if len(images) != len(targets):
+        raise ValueError(
+            f"a batch of a detector has a target for each image, given {len(images)} images and "
+            f"{len(targets)} targets; an image with nothing on it has a target with no boxes."
+        )
     return list(images), targets
 
 

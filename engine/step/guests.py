@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..origin import package_of
+from .compiling import uncompiled
 from .contract import Contract
 
 __all__ = ["GUESTS", "GuestContract", "descends_from", "guest_contract"]
@@ -26,10 +28,7 @@ def descends_from(given: object, name: str, *packages: str) -> bool:
         (True, False)
     """
     kind = given if isinstance(given, type) else type(given)
-    return any(
-        one.__name__ == name and one.__module__.partition(".")[0] in packages
-        for one in kind.__mro__
-    )
+    return any(one.__name__ == name and package_of(one) in packages for one in kind.__mro__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class GuestContract:
         packages: where it may come from.
         module: the module that has the contract, which is imported when such a model shows up.
         attribute: the contract's class there, or a function that makes one.
+        calls: whether it calls the model itself, so that what ``torch.compile(model)`` returns
+            serves as well; a call of one of the model's methods would pass the compiled code by.
     """
 
     name: str
@@ -49,10 +50,11 @@ class GuestContract:
     packages: tuple[str, ...]
     module: str
     attribute: str
+    calls: bool = False
 
-    def fits(self, model: object) -> bool:
+    def fits(self, model: Any) -> bool:
         """Whether the model derives from the class."""
-        return descends_from(model, self.base, *self.packages)
+        return descends_from(uncompiled(model) if self.calls else model, self.base, *self.packages)
 
     def load(self) -> Callable[..., Contract]:
         """What makes the contract: its class, or a function."""
@@ -76,6 +78,7 @@ GUESTS = (
         ("transformers",),
         "footplate.engine.step.model_output",
         "ModelOutput",
+        calls=True,
     ),
     *(
         GuestContract(
@@ -84,6 +87,7 @@ GUESTS = (
             ("torchvision",),
             "footplate.engine.step.detection",
             "Detection",
+            calls=True,
         )
         for detector in ("GeneralizedRCNN", "RetinaNet", "FCOS", "SSD")
     ),

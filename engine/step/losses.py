@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import nearest
 from ..nested import map_nested
 
-__all__ = ["detached", "read_loss", "reported"]
+__all__ = ["WithExtras", "detached", "read_loss", "reported"]
 
 
 def read_loss(returned: Any) -> Tensor | None:
@@ -81,6 +81,20 @@ def reported(returned: Any) -> Any:
     if isinstance(returned, Tensor):
         return {"loss": returned.detach() if returned.dim() == 0 else returned.detach().reshape(())}
     return detached(returned)
+
+
+class WithExtras(dict[str, Any]):
+    """What a step reports where its loss alone is logged; the other entries are for handlers.
+
+    Example:
+        >>> WithExtras(loss=0.5, epoch=3).logged
+        {'loss': 0.5}
+    """
+
+    @property
+    def logged(self) -> dict[str, Any]:
+        """The loss, if there is one."""
+        return {"loss": self["loss"]} if "loss" in self else {}
 
 
 def detached(values: Any) -> Any:

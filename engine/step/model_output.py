@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, is_typeddict
 
 from torch import Tensor, nn
 
+from .compiling import uncompiled
 from .contract import Contract
 
 if TYPE_CHECKING:
@@ -16,14 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelOutput"]
 
+_ITEMS = "num_items_in_batch"  # what a model of transformers divides its summed losses by
+
 
 class ModelOutput(Contract):
     """A model that is handed the labels, too, and answers with an object that has a ``loss``.
 
     A batch that is a mapping, such as a ``BatchEncoding``, goes to ``forward`` as keywords: those
-    that ``forward`` names, or all where it names none. A list or tuple goes as arguments in order,
-    anything else as the one argument. The answer is a mapping with ``"loss"``, or an object with
-    such an attribute.
+    that ``forward`` names, or all where it names none. Of those that its ``**kwargs`` would take,
+    the ones go that its annotation names, and ``num_items_in_batch``, unless the model says
+    ``accepts_loss_kwargs = False``: what transformers' trainer hands over, too. A list or tuple
+    goes as arguments in order, anything else as the one argument. The answer is a mapping with
+    ``"loss"``, or an object with such an attribute.
 
     Training is done on the loss, and reports it with the other single numbers of the answer; what
     else is in there, such as the logits, is let go of before the gradients are computed. An
@@ -66,6 +71,7 @@ class ModelOutput(Contract):
         self._unpack = unpack
         self._output = output
         self._named = _named_by(model)
+        self._taken = {*self._named, *_taken_loosely(model)} if self._named else None
 
     @classmethod
     def fits(cls, model: object, loss: object) -> bool:
@@ -109,8 +115,8 @@ class ModelOutput(Contract):
     def _answer(self, batch: Any) -> Any:
         if self._unpack is not None:
             given = self._unpack(batch)
-        elif isinstance(batch, Mapping) and self._named:
-            given = {name: batch[name] for name in batch if name in self._named}
+        elif isinstance(batch, Mapping) and self._taken is not None:
+            given = {name: batch[name] for name in batch if name in self._taken}
         else:
             given = batch
         if isinstance(given, Mapping):
@@ -119,12 +125,12 @@ class ModelOutput(Contract):
 
     def _lacks_a_loss(self, parts: Mapping[str, Any], batch: Any) -> str:
         """What to say of an answer that can't be trained on."""
-        told = f"the answer of {type(self.model).__name__} has no loss"
+        told = f"the answer of {type(uncompiled(self.model)).__name__} has no loss"
         if not isinstance(batch, Mapping):
             return f"{told}; it has {', '.join(parts) or 'nothing'}. Was it handed the labels?"
         wanted = [name for name in self._named if name.endswith(("labels", "label", "_positions"))]
         wanted = wanted or [*self._named] or ["labels"]
-        left = [str(name) for name in batch if self._named and name not in self._named]
+        left = [str(name) for name in batch if self._taken and name not in self._taken]
         ignored = f", of which forward() does not take {', '.join(left)}" if left else ""
         return (
             f"{told}: it computes one when it is handed {' or '.join(wanted)}. The batch has "
@@ -135,9 +141,25 @@ class ModelOutput(Contract):
 
 def _named_by(model: nn.Module) -> tuple[str, ...]:
     """The parameters that ``forward`` names."""
-    parameters = inspect.signature(model.forward).parameters.values()
     loose = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return tuple(one.name for one in parameters if one.kind not in loose)
+    return tuple(one.name for one in _parameters(model) if one.kind not in loose)
+
+
+def _taken_loosely(model: nn.Module) -> set[str]:
+    """What its keywords without names are known to be for: ``**kwargs: Unpack[SomeTypedDict]``."""
+    loose = [one for one in _parameters(model) if one.kind is one.VAR_KEYWORD]
+    kinds = [kind for one in loose for kind in get_args(one.annotation) if is_typeddict(kind)]
+    told = {name for kind in kinds for name in kind.__annotations__}
+    counts = bool(loose) and getattr(uncompiled(model), "accepts_loss_kwargs", True)
+    return told | {_ITEMS} if counts else told - {_ITEMS}
+
+
+def _parameters(model: nn.Module) -> Iterable[inspect.Parameter]:
+    forward = uncompiled(model).forward
+    try:
+        return inspect.signature(forward, eval_str=True).parameters.values()
+    except Exception:  # of an annotation that is for type checkers alone
+        return inspect.signature(forward).parameters.values()
 
 
 def _parts(outputs: Any) -> dict[str, Any]:

@@ -123,13 +123,17 @@ class Optimization(Handler):
         """The learning rates, for the log points of a scalar stream.
 
         Returns:
-            that of the first parameter group as ``lr``, and where others have another one, that
-            as ``lr/1`` and so on; of several optimizers each under its name, as ``lr/generator``.
+            that of the first parameter group as ``lr``, and those of others, as ``lr/1`` and so
+            on, that differ from all before them, now or when schedules began; of several
+            optimizers each under its name, as ``lr/generator``.
         """
         name = "lr" if self.alone else f"lr/{self.name}"
-        first, *others = (float(group["lr"]) for group in self.optimizer.param_groups)
-        differing = {f"{name}/{n}": rate for n, rate in enumerate(others, 1) if rate != first}
-        return {name: first, **differing}
+        told: dict[tuple[float, float], str] = {}
+        for number, group in enumerate(self.optimizer.param_groups):
+            rate = float(group["lr"])
+            begun = float(group.get("initial_lr", rate))  # so that none goes where all come to 0
+            told.setdefault((begun, rate), f"{name}/{number}" if number else name)
+        return {one: rate for (_, rate), one in told.items()}
 
     @property
     def device_type(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from torch.optim import Optimizer
 from ...engine.step.accumulation import Accumulation, Window
 from ...engine.step.optimization import Optimization
 from ...engine.step.precision import Precision
+
+if TYPE_CHECKING:
+    from ...engine.engine import Engine
 
 __all__ = ["Amp", "DividedLosses"]
 
@@ -49,8 +52,8 @@ class _Divided(Window):
 class DividedLosses(Optimization):
     """An optimization that divides each loss of a window by its size, before backward.
 
-    A window goes on over the end of an epoch. The gradients of one are kept until the next
-    begins, so that handlers of ITERATION_COMPLETED see them.
+    A window goes on over the end of an epoch. The gradients of one are kept until the forward
+    pass of the next, so that handlers of ITERATION_COMPLETED see them, and are gone during it.
 
     Args:
         optimizer: the optimizer.
@@ -72,18 +75,25 @@ class DividedLosses(Optimization):
         shared_with: Sequence[Optimization] = (),
         **how: Any,
     ) -> None:
-        """Let go of the gradients of the last window, and add a batch's to those of this one."""
-        if self._stale:
-            self._stale = False
-            super().zero_grad()
+        """Add a batch's gradients to those of this window."""
+        self._let_go()
         size = self.window.size
         share = loss / size if size > 1 else loss
         super().backward(share, weight, shared_with=shared_with, **how)
+
+    def forward_started(self, engine: Engine) -> None:
+        """Let go of the gradients of the last window, before the pass that needs the memory."""
+        self._let_go()
 
     def zero_grad(self) -> None:
         """Begin a new window; the gradients of the last one are let go with its first batch."""
         self.window.held, self.window.vetoed = 0, False
         self._stale = True
+
+    def _let_go(self) -> None:
+        if self._stale:
+            self._stale = False
+            super().zero_grad()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that was saved; its gradients are those of a window under way."""

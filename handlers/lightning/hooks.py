@@ -12,7 +12,7 @@ from ...engine.outermost import outermost
 from ...engine.priority import Priority
 from ...engine.state import Next, Status
 from ...engine.step.guests import descends_from
-from ...engine.step.lightning.calling import call_module, tell, within
+from ...engine.step.lightning.calling import PACKAGES, call_module, tell, within
 from ...engine.step.lightning.overridden import overridden
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _EARLY = Priority.VERY_HIGH
 _LATE = Priority.NORMAL
 _CHECK = Priority.LOW  # where a sanity check stands among the handlers of STARTED
 _OVER, _KNOWN = 42, 44  # behind validation, before and behind the values of the epoch, at 43
-_PACKAGES = ("lightning", "pytorch_lightning")
 _MONITORING = ("EarlyStopping", "Checkpoint")
 _WORDS = {"val": "validation"}
 
@@ -72,7 +71,7 @@ def _points(role: str) -> Iterator[_Point]:
 
 def _monitors(callback: Any) -> bool:
     """Whether it is of a kind that looks at what others log."""
-    return any(descends_from(callback, name, *_PACKAGES) for name in _MONITORING)
+    return any(descends_from(callback, name, *PACKAGES) for name in _MONITORING)
 
 
 class LightningHooks(Handler):
@@ -126,6 +125,8 @@ class LightningHooks(Handler):
             ("on_train_batch_end", Events.ITERATION_COMPLETED, _EARLY, self._batch_is_done),
             ("on_train_epoch_end", Events.EPOCH_COMPLETED, _OVER, self._epoch_is_over),
             ("on_train_epoch_end", Events.EPOCH_COMPLETED, _KNOWN, self._epoch_is_known),
+            ("on_train_epoch_end", Events.TERMINATE, _OVER, self._part_is_over),
+            ("on_train_epoch_end", Events.TERMINATE, _KNOWN, self._part_is_known),
             ("on_fit_end", Events.CLOSED, Priority.VERY_LOW, self._fit_is_over),
         ]
 
@@ -172,8 +173,14 @@ class LightningHooks(Handler):
     def _batch_is_done(self, engine: Engine) -> None:
         if not self.trainer.passes_over:
             outputs, batch, number, *_ = _done(self.trainer, engine)
-            outputs = {} if outputs is None else outputs
-            tell(self.trainer, "on_train_batch_end", outputs, batch, number)
+            tell(self.trainer, "on_train_batch_end", self._shares(outputs), batch, number)
+
+    def _shares(self, outputs: Any) -> Any:
+        """What a step has returned, its loss as the share of it in a window, as in Lightning."""
+        window = self.trainer.accumulate_grad_batches
+        if window > 1 and isinstance(outputs, dict) and outputs.get("loss") is not None:
+            return {**outputs, "loss": outputs["loss"] / window}
+        return {} if outputs is None else outputs
 
     def _epoch_is_over(self, engine: Engine) -> None:
         """First those that may log, the module with them; then those that look at what they log."""
@@ -182,6 +189,15 @@ class LightningHooks(Handler):
 
     def _epoch_is_known(self, engine: Engine) -> None:
         self._tell_some("on_train_epoch_end", monitoring=True)
+
+    def _part_is_over(self, engine: Engine) -> None:
+        """An epoch that a limit of steps or of time has cut ends, too."""
+        if self.trainer.within_epoch:
+            self._epoch_is_over(engine)
+
+    def _part_is_known(self, engine: Engine) -> None:
+        if self.trainer.within_epoch:
+            self._epoch_is_known(engine)
 
     def _tell_some(self, hook: str, *, monitoring: bool) -> None:
         module = self.trainer.lightning_module

@@ -70,9 +70,16 @@ class LightningOutputs(Handler):
         with within(module, within_hook):
             getattr(module, name)(given)
 
+    def terminate(self, engine: Engine) -> None:
+        """Hand over what there is of an epoch that a limit of steps or of time has cut."""
+        if engine.name == "train" and self.trainer.within_epoch:
+            self.epoch_completed(engine)
+
     def state_dict(self) -> dict[str, Any]:
         """What was gathered of an epoch that is under way."""
-        return {"outputs": [[which, list(found)] for which, found in self._outputs.items()]}
+        return {
+            "outputs": [[which, [*map(_plain, found)]] for which, found in self._outputs.items()]
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with it."""
@@ -99,3 +106,8 @@ class LightningPretrain(Handler):
     def _tell(self, engine: Engine) -> None:
         for point in ("start", "end"):
             tell(self.trainer, f"on_pretrain_routine_{point}")
+
+
+def _plain(output: Any) -> Any:
+    """What a step has returned, as a checkpoint takes it."""
+    return dict(output) if isinstance(output, dict) else output

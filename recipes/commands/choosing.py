@@ -68,7 +68,17 @@ def resolved(config: str, overrides: Sequence[str] | None, *, safe: bool) -> Cho
     if safe and file.suffix == ".py":
         reason = "a configuration in Python is run, which --safe does not allow; write YAML"
         raise ConfigError([Problem(path="", given=config, reason=reason)])
-    return Choice(load(file, overrides=tuple(overrides or ())), objects)
+    return Choice(load(file, overrides=tuple(overrides or ()), arguments=_arguments(file)), objects)
+
+
+def _arguments(file: Path) -> list[str]:
+    """What of a file in Python is meant; the runner is loaded for that alone."""
+    if file.suffix != ".py":
+        return []
+    from ..composition.settings import arguments_in_files
+    from ..runner import Runner
+
+    return arguments_in_files(Runner)
 
 
 def objects_for(*, safe: bool) -> Objects:

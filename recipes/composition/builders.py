@@ -193,6 +193,7 @@ class Builders:
             factor = auto_scale_lr(
                 one.optimizer, base_batch_size=rule.base_batch_size, batch_size=samples
             )
+        self.guest.rescaled(wrappers, factor)
         return factor
 
     def build_param_scheduler(

@@ -31,9 +31,10 @@ from ...handlers.timer import Timer
 from ..config.objects import Objects
 from ..config.problems import OptionError
 from ..config.registry import HOOKS
+from .first_metric import ByFirstMetric
 from .folders import CHECKPOINTS
 from .gradients import clip_of
-from .monitoring import Rule, monitored, rule_of
+from .monitoring import Rule, monitored, names_its_values, rule_of
 from .options import LogProcessorCfg, check_whole
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class CheckpointHook:
         by_epoch: which of them; as the run is limited by default.
         minutes: besides, when so many minutes have gone by.
         save_best: the metric of the validation that the best are kept by, ``"accuracy"`` say, or
-            ``"auto"`` for the first of ``val_evaluator``.
+            ``"auto"`` for the first that ``val_evaluator`` measures.
         rule: whether ``"greater"`` or ``"less"`` of it is better, where its name does not tell.
         max_keep_ckpts: how many of the latest are kept; -1 for all.
         keep_best: how many of the best.
@@ -236,7 +237,7 @@ class CheckpointHook:
         metric = self._metric(runner)
         less = metric is not None and rule_of(metric, self.rule) == "less"
         out_dir = None if runner.is_trial else self.out_dir
-        yield Checkpoint(
+        checkpoint = Checkpoint(
             out_dir or runner.folder / CHECKPOINTS,
             runner.model,
             runner.also_saved,
@@ -249,6 +250,9 @@ class CheckpointHook:
             background=self.background,
             config=runner.plain_config,
         )
+        if self.save_best == "auto" and metric is None:
+            yield ByFirstMetric(checkpoint, self.keep_best, self.rule)
+        yield checkpoint
 
     def _events(self, runner: Runner) -> Event | None:
         if self.interval == -1:
@@ -262,6 +266,7 @@ class CheckpointHook:
         return event(every=self.interval) if self.interval > 1 else event
 
     def _metric(self, runner: Runner) -> str | None:
+        """What the best are kept by; ``None`` for nothing, or for what is not known yet."""
         if self.save_best != "auto":
             return self.save_best
         if not runner.val_metrics:
@@ -269,7 +274,8 @@ class CheckpointHook:
                 "save_best='auto' takes the first metric of val_evaluator, but there is none; "
                 "give one, or leave save_best out."
             )
-        return next(iter(runner.val_metrics))
+        name, metric = next(iter(runner.val_metrics.items()))
+        return None if names_its_values(metric) else name
 
 
 @HOOKS.register_module()

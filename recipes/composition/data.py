@@ -29,10 +29,10 @@ _OF_LOADERS = (
     "test_loop",
 )
 _NEEDS = {
-    "train": "train_dataloader",
-    "val": "val_dataloader",
-    "test": "test_dataloader",
-    "predict": "predict_dataloader or test_dataloader",
+    "train": ["train_dataloader"],
+    "val": ["val_dataloader"],
+    "test": ["test_dataloader"],
+    "predict": ["predict_dataloader", "test_dataloader"],
 }
 
 
@@ -83,6 +83,10 @@ class Data(Builders):
             )
         return self.val_data
 
+    def called(self, argument: str) -> str:
+        """How messages name an argument; another constructor has other names for some."""
+        return argument
+
     def has_loader(self, name: str) -> bool:
         """Whether there is a loader for a call, ``"val"`` say."""
         if self._module is None:
@@ -100,11 +104,11 @@ class Data(Builders):
             ValueError: if none was given; it says which argument is missing.
         """
         if not self.has_loader(name):
-            needs, call = _NEEDS[call or name], call or name
+            needs, call = [*map(self.called, _NEEDS[call or name])], call or name
             where = "" if self._module is None else ", or a data module that has it"
             raise ValueError(
-                f"{call}() needs {needs}, which the runner was not given; give it: "
-                f"Runner(…, {needs.split()[0]}=…){where}."
+                f"{call}() needs {' or '.join(needs)}, which the runner was not given; give it: "
+                f"Runner(…, {needs[0]}=…){where}."
             )
         given = (
             self.given[f"{name}_dataloader"] if self._module is None else self._module.loader(name)

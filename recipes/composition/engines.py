@@ -204,15 +204,14 @@ class Engines(Places):
         Raises:
             ValueError: saying which argument is missing.
         """
-        needs, has_data = f"{name}_evaluator", self.has_loader(name)
-        given = self.given[needs] is not None
+        given, has_data = self.given[f"{name}_evaluator"] is not None, self.has_loader(name)
+        needs, data = self.called(f"{name}_evaluator"), self.called(f"{name}_dataloader")
         if given and not has_data:
-            raise ValueError(
-                f"{call}() was given {needs}, but no {name}_dataloader for it; give both, or none."
-            )
+            told = f"{call}() was given {needs}, but no {data} for it"
+            raise ValueError(f"{told}; give both, or none.")
         if has_data and not given and self._measures_nothing(name):
             raise ValueError(
-                f"{call}() has data in {name}_dataloader, but nothing to measure there; give "
+                f"{call}() has data in {data}, but nothing to measure there; give "
                 f"Runner(…, {needs}=…)."
             )
 
@@ -235,10 +234,15 @@ class Engines(Places):
         """The events of the train engine on which it is validated."""
         return validation_events(self.settings.train)
 
+    @property
+    def validates(self) -> bool:
+        """Whether there is something to validate training on."""
+        return self.has_loader("val")
+
     def _validate_in(self, trainer: Engine) -> None:
         """Have training validated, where there are data for it."""
         options = self.settings.train
-        if not self.has_loader("val"):
+        if not self.validates:
             return
         if self._module is not None:
             self.train_dataloader  # noqa: B018 - so that the module is set up for both at once

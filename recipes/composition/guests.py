@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -85,6 +85,14 @@ class Guest:
             given: what ``optim_wrapper`` says.
         """
         return None
+
+    def rescaled(self, wrappers: Mapping[str, Optimization], factor: float) -> None:
+        """Called when ``auto_scale_lr`` has multiplied learning rates.
+
+        Args:
+            wrappers: the optimizations by name.
+            factor: by what, those of the last one.
+        """
 
     def schedules(self, given: Any) -> list[LRSchedule] | None:
         """The handlers that move the model's own schedulers.

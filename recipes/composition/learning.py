@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from ...engine.minimum import Minimum
 from ...engine.step.optimization import Optimization
@@ -24,7 +25,7 @@ class Learning(Data):
         wrappers = made if isinstance(made, dict) else {made.name: made}
         rule = self.settings.auto_scale_lr
         if rule is not None and rule.enable:
-            self.scale_lr(wrappers, getattr(self.train_dataloader, "batch_size", None))
+            self.scale_lr(wrappers, _batch_size(self.train_dataloader))
         return made
 
     @property
@@ -55,3 +56,10 @@ class Learning(Data):
         """What a run does before time or early stopping may end it."""
         options = self.settings.train
         return Minimum(epochs=options.min_epochs, iters=options.min_iters, steps=options.min_steps)
+
+
+def _batch_size(loader: Any) -> int | None:
+    """Samples in a batch, where the loader tells it, or what makes its batches."""
+    of_loader: int | None = getattr(loader, "batch_size", None)
+    of_batches: int | None = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+    return of_batches if of_loader is None else of_loader

@@ -33,6 +33,7 @@ __all__ = [
 
 _FUNCTIONS = ("collate_fn", "worker_init_fn")
 _PARTS = ("dataset", "sampler", "batch_sampler", *_FUNCTIONS)
+_OF_BATCHES = ("batch_size", "drop_last")
 _DEFAULT_SAMPLERS = ("DefaultSampler", "InfiniteSampler")
 
 
@@ -193,11 +194,15 @@ class _Made:
         if options.get("batch_sampler") is None:
             options["sampler"] = sampler
         else:
-            given = options["batch_sampler"]
-            options["batch_sampler"] = self._sampler(
-                "batch_sampler", given, dataset, sampler=sampler
-            )
+            options["batch_sampler"] = self._batch_sampler(options, dataset, sampler)
         return DataLoader(dataset, **options)
+
+    def _batch_sampler(self, options: dict[str, Any], dataset: Any, sampler: Any) -> Any:
+        """One that is built has what the loader says of batches, which is taken out of there."""
+        given, own = options["batch_sampler"], {}
+        if isinstance(given, Mapping):
+            own = {name: options.pop(name) for name in _OF_BATCHES if name in options}
+        return self._sampler("batch_sampler", given, dataset, sampler=sampler, **own)
 
     def _sampler(self, name: str, given: Any, dataset: Any, **more: Any) -> Any:
         if not isinstance(given, Mapping):
@@ -254,9 +259,10 @@ def _check_parts(given: Mapping[str, Any], path: str, objects: Objects) -> Itera
             given=given["shuffle"],
             reason="the sampler says the order; leave one of them out",
         )
+    of_batches = [name for name in _OF_BATCHES if name in given]
     for name, injected in (
         ("sampler", ("dataset", "data_source", "seed")),
-        ("batch_sampler", ("sampler", "dataset")),
+        ("batch_sampler", ("sampler", "dataset", *of_batches)),
     ):
         one = given.get(name)
         if isinstance(one, Mapping):

@@ -18,7 +18,13 @@ from ..config.objects import Objects
 from ..config.problems import ABSENT, ConfigError, Problem
 from ..config.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from .gradients import ClipCfg, ParamwiseCfg, clip_of
-from .mmengine.wrappers import dealt_out_by_mmengine, is_wrapper, taken_over, wrappers_in
+from .mmengine.wrappers import (
+    is_dealt_out_by_mmengine,
+    is_wrapper,
+    optimizer_by_mmengine,
+    taken_over,
+    wrappers_in,
+)
 from .slips import slips, taken_by
 
 __all__ = [
@@ -115,7 +121,7 @@ def optimizations(
     """
     if given is None:
         return Optimization(default_optimizer(model))
-    given = dealt_out_by_mmengine(wrappers_in(given) or given, objects)
+    given = wrappers_in(given) or given
     if isinstance(given, Mapping) and "constructor" in given:
         return _constructed(dict(given), model, objects)
     if not _is_several(given):
@@ -154,7 +160,6 @@ def missing_optimizers(given: Any, path: str) -> Iterator[Problem]:
 
 
 def _check_one(given: Mapping[str, Any], path: str, objects: Objects) -> Iterator[Problem]:
-    given = dealt_out_by_mmengine(given, objects)
     if (constructor := given.get("constructor")) is not None:
         spec = constructor if isinstance(constructor, Mapping) else {"type": constructor}
         injected = ("optim_wrapper_cfg", "paramwise_cfg")
@@ -173,7 +178,8 @@ def _check_one(given: Mapping[str, Any], path: str, objects: Objects) -> Iterato
     yield from objects.check({"type": "OptimWrapper", **own}, path, OPTIM_WRAPPERS, injected=_PARTS)
     yield from _check_windows(given.get("accumulative_counts", 1), f"{path}.accumulative_counts")
     yield from _check_clip(given.get("clip_grad"), f"{path}.clip_grad", objects)
-    if (paramwise := given.get("paramwise_cfg")) is not None:
+    paramwise = given.get("paramwise_cfg")
+    if paramwise is not None and not is_dealt_out_by_mmengine(paramwise, objects):
         yield from objects.check_call(ParamwiseCfg, paramwise, f"{path}.paramwise_cfg")
 
 
@@ -226,12 +232,23 @@ def _one(given: Any, model: nn.Module, objects: Objects, path: str) -> Optimizat
     optimizer = given["optimizer"]
     if isinstance(optimizer, Mapping):
         paramwise = given.get("paramwise_cfg") or {}
-        cfg: ParamwiseCfg = objects.call(ParamwiseCfg, paramwise, path=f"{path}.paramwise_cfg")
-        params = _parameters(model, list(cfg.as_rules()), optimizer)
-        optimizer = objects.build(optimizer, OPTIMIZERS, path=f"{path}.optimizer", params=params)
+        optimizer = _optimizer(optimizer, paramwise, model, objects, path)
     made: Optimization = objects.build(
         {"type": "OptimWrapper", **wrapper}, OPTIM_WRAPPERS, path=path, optimizer=optimizer
     )
+    return made
+
+
+def _optimizer(
+    spec: Mapping[str, Any], paramwise: Any, model: nn.Module, objects: Objects, path: str
+) -> Optimizer:
+    if is_dealt_out_by_mmengine(paramwise, objects):
+        options = {name: value for name, value in spec.items() if name != "type"}
+        kind = objects.find(spec["type"], OPTIMIZERS)
+        return optimizer_by_mmengine(kind, options, paramwise, model)
+    cfg: ParamwiseCfg = objects.call(ParamwiseCfg, paramwise, path=f"{path}.paramwise_cfg")
+    params = _parameters(model, list(cfg.as_rules()), spec)
+    made: Optimizer = objects.build(spec, OPTIMIZERS, path=f"{path}.optimizer", params=params)
     return made
 
 

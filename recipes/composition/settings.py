@@ -39,7 +39,13 @@ from .placements import check_one_optimizer, check_placement
 from .schedules import check_schedules
 from .sinks import check_visualizer
 
-__all__ = ["Settings", "own_arguments", "problems_in", "runner_problems"]
+__all__ = [
+    "Settings",
+    "arguments_in_files",
+    "own_arguments",
+    "problems_in",
+    "runner_problems",
+]
 
 Check = Callable[[Any, str, Objects], Iterable[Problem]]
 
@@ -152,6 +158,12 @@ def own_arguments(runner: Callable[..., Any], arguments: Mapping[str, Any]) -> d
     """Those that the user's own class of a runner takes, and :class:`.Runner` does not."""
     names = [name for name in signature_names(runner) if name not in _CHECKS]
     return {name: one for name, one in arguments.items() if name in names and name != "objects"}
+
+
+def arguments_in_files(runner: Callable[..., Any]) -> list[str]:
+    """What a configuration in a file may say of a runner's arguments, and of which kind it is."""
+    names = [name for name in signature_names(runner) if name not in ("cfg", "objects")]
+    return [*names, "runner_type"]
 
 
 def signature_names(runner: Callable[..., Any]) -> list[str]:

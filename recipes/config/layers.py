@@ -7,7 +7,7 @@ references, and tells of each value where it came from; ``dump`` writes the resu
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def load(
     overrides: Iterable[str | Mapping[str, Any]] = (),
     environment: Mapping[str, str] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    arguments: Collection[str] = (),
 ) -> Resolved:
     """Read a configuration from all of its sources.
 
@@ -89,6 +90,8 @@ def load(
             ``FOOTPLATE__TRAIN_CFG__MAX_EPOCHS=5`` sets ``train_cfg.max_epochs``, and an empty
             one sets nothing.
         defaults: what counts where nothing else is said.
+        arguments: what is meant of a source in MMEngine's manner; its own variables become
+            ``cfg``. By default all is meant.
 
     Raises:
         ConfigError: for files that can't be read, and whatever else is wrong, with its place.
@@ -104,7 +107,7 @@ def load(
     """
     root = merged(None, node_of(defaults or {}, "defaults"))
     for source in sources:
-        for node in _nodes(source):
+        for node in _nodes(source, arguments):
             root = merged(root, node)
     variables = os.environ if environment is None else environment
     problems: list[Problem] = []
@@ -119,16 +122,16 @@ def load(
     return Resolved(values=values, origins=dict(root.origins()) if root.value else {})
 
 
-def _nodes(source: Any) -> Iterator[Node]:
+def _nodes(source: Any, arguments: Collection[str]) -> Iterator[Node]:
     """What a source says, behind what it builds on."""
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         if path.suffix == ".py":  # which is run, so no other file may ask for it
-            yield node_of(read_python(path), path.name)
+            yield node_of(read_python(path, arguments), path.name)
         else:
             yield from _of_file(path, ())
     elif is_config(source):
-        yield node_of(of_config(source), "call")
+        yield node_of(of_config(source, arguments), "call")
     elif isinstance(source, Mapping):
         yield from _with_bases(unwrapped(source), "call", Path(), ())
     else:

@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ...engine.origin import package_of
 from .problems import ABSENT, ConfigError, Problem
 
 __all__ = ["is_config", "of_config", "read_python"]
 
-_ARGUMENTS = (
-    "model",
-    "work_dir",
-    "train_dataloader",
-    "val_dataloader",
-    "test_dataloader",
-    "predict_dataloader",
-    "train_cfg",
-    "val_cfg",
-    "test_cfg",
-    "predict_cfg",
-    "auto_scale_lr",
-    "optim_wrapper",
-    "param_scheduler",
-    "val_evaluator",
-    "test_evaluator",
-    "default_hooks",
-    "custom_hooks",
-    "data_preprocessor",
-    "load_from",
-    "resume",
-    "launcher",
-    "env_cfg",
-    "log_processor",
-    "log_level",
-    "visualizer",
-    "default_scope",
-    "randomness",
-    "experiment_name",
-    "compile",
-    "model_wrapper_cfg",
-    "runner_type",
-)
-"""What a runner takes out of such a file; whatever else it has are its own variables."""
-
-_NEAR = 0.85  # how alike a variable's name is that is meant to be one of these
+_NEAR = 0.85  # how alike a variable's name is that is meant to be an argument
 
 
-def read_python(path: Path) -> dict[str, Any]:
+def read_python(path: Path, arguments: Collection[str] = ()) -> dict[str, Any]:
     """What a file says: MMEngine's ``_base_`` files and ``read_base()`` are filled in.
 
-    The file is run, with what its ``custom_imports`` names. Its variables that are no arguments of
-    a runner are kept as ``cfg``.
+    The file is run, with what its ``custom_imports`` names.
 
     Args:
         path: of the file.
+        arguments: as :func:`of_config` takes them.
 
     Raises:
         ConfigError: without MMEngine, and for a file that can't be run.
@@ -70,7 +36,7 @@ def read_python(path: Path) -> dict[str, Any]:
         )
         raise ConfigError([Problem(path=path.name, given=str(path), reason=reason)]) from error
     try:
-        return of_config(Config.fromfile(path))
+        return of_config(Config.fromfile(path), arguments)
     except ConfigError:
         raise
     except FileNotFoundError as error:
@@ -89,26 +55,27 @@ def is_config(given: object) -> bool:
         False
     """
     kinds = type(given).__mro__
-    return any(one.__name__ == "Config" and _is_mmengines(one) for one in kinds)
+    return any(one.__name__ == "Config" and package_of(one) == "mmengine" for one in kinds)
 
 
-def of_config(config: Any) -> dict[str, Any]:
+def of_config(config: Any, arguments: Collection[str] = ()) -> dict[str, Any]:
     """What a ``Config`` of MMEngine says, in plain dictionaries and lists.
 
     Args:
         config: the configuration; classes of one in MMEngine's newer style become their paths.
+        arguments: what is taken; whatever else stands there are variables of its own, which are
+            kept as ``cfg``, unless they are a slip of the pen, with the ``filename``. By default
+            all is taken.
     """
     values: Mapping[str, Any] = config.to_dict()
-    near = [name for name in values if name not in _ARGUMENTS and _is_near(name)]
-    said = {name: one for name, one in values.items() if name in (*_ARGUMENTS, *near)}
-    own = {name: one for name, one in values.items() if name not in said}
+    if not arguments:
+        return dict(values)
+    own = {
+        name: one
+        for name, one in values.items()
+        if name not in arguments and not get_close_matches(name, arguments, 1, _NEAR)
+    }
+    said = {name: one for name, one in values.items() if name not in own}
+    if config.filename:  # a name that no variable may have
+        own["filename"] = str(config.filename)
     return {**said, "cfg": own} if own else said
-
-
-def _is_mmengines(kind: type) -> bool:
-    return kind.__module__.startswith("mmengine.")
-
-
-def _is_near(name: str) -> bool:
-    """Whether it is a slip of the pen, which the runner is to refuse."""
-    return bool(get_close_matches(name, _ARGUMENTS, 1, _NEAR))

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, overload
 
 from ...engine.errors import nearest
 from .finding import Finder
-from .mmengine_names import found_in, names_in
+from .mmengine_names import found_in, names_in, of_default_scope
 from .safety import AllowList
 from .specs import Specs
 
@@ -54,9 +54,11 @@ Registered = TypeVar("Registered", bound=Callable[..., Any])
 class Registry:
     """Names for the types of one kind.
 
-    A name is looked up among those that were registered, then among the classes and functions of
-    some libraries' modules, each imported when it is first asked, then among the entry points of
-    the group ``footplate.<kind>s``; then, if MMEngine is imported, in its registry of that kind.
+    A name is looked up among those that were registered, and those that a project of MMEngine's
+    has registered in its own scope, if that is the default one; then among the classes and
+    functions of some libraries' modules, each imported when it is first asked, then among the
+    entry points of the group ``footplate.<kind>s``; then, if MMEngine is imported, in its registry
+    of that kind.
 
     Args:
         kind: what they are, in the singular: ``"optimizer"``.
@@ -157,6 +159,8 @@ class Registry:
         """
         if name in self._registered:
             return self._registered[name]
+        if (found := of_default_scope(self.kind, name, allowed)) is not None:
+            return found
         for module in self.modules if "." not in name else ():
             if allowed is None or allowed.permits(module):
                 found = _offered(module).get(name)

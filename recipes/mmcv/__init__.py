@@ -4,8 +4,6 @@ The names are those of ``mmcv.runner``; docs/migrating/mmcv.md says what differs
 """
 
 from ...engine.iter_loader import IterLoader
-from ...engine.placement.ranks import rank as _rank
-from ...engine.placement.ranks import world_size as _world_size
 from ...engine.priority import Priority
 from .base_runner import BaseRunner
 from .builders import (
@@ -20,26 +18,46 @@ from .builders import (
     set_random_seed,
 )
 from .checkpoint_hook import CheckpointHook
-from .closure import ClosureHook
 from .ema import EMAHook
 from .evaluation import EvalHook
 from .hook import HOOKS, Hook
-from .iter_timer import IterTimerHook
 from .log_buffer import LogBuffer
 from .logger_hook import LoggerHook
-from .lr_updaters import LrUpdaterHook
-from .momentum_updaters import MomentumUpdaterHook
+from .lr_updaters import (
+    CosineAnnealingLrUpdaterHook,
+    CosineRestartLrUpdaterHook,
+    CyclicLrUpdaterHook,
+    ExpLrUpdaterHook,
+    FixedLrUpdaterHook,
+    FlatCosineAnnealingLrUpdaterHook,
+    InvLrUpdaterHook,
+    LinearAnnealingLrUpdaterHook,
+    LrUpdaterHook,
+    OneCycleLrUpdaterHook,
+    PolyLrUpdaterHook,
+    StepLrUpdaterHook,
+)
+from .momentum_updaters import (
+    CosineAnnealingMomentumUpdaterHook,
+    CyclicMomentumUpdaterHook,
+    LinearAnnealingMomentumUpdaterHook,
+    MomentumUpdaterHook,
+    OneCycleMomentumUpdaterHook,
+    StepMomentumUpdaterHook,
+)
 from .optimizing import (
     Fp16OptimizerHook,
     GradientCumulativeFp16OptimizerHook,
     GradientCumulativeOptimizerHook,
     OptimizerHook,
 )
+from .processes import get_dist_info, master_only
 from .registry import Registry, build_from_cfg
-from .runners import RUNNERS, EpochBasedRunner, IterBasedRunner
-from .sampler_seed import DistSamplerSeedHook
+from .runners import RUNNERS, EpochBasedRunner, IterBasedRunner, Runner
 from .saving import load_checkpoint, save_checkpoint
 from .sinks import TensorboardLoggerHook, TextLoggerHook
+from .small_hooks import ClosureHook, DistSamplerSeedHook, IterTimerHook
+from .unsupported import missing as _missing
 
 __all__ = [
     "HOOKS",
@@ -50,26 +68,43 @@ __all__ = [
     "BaseRunner",
     "CheckpointHook",
     "ClosureHook",
+    "CosineAnnealingLrUpdaterHook",
+    "CosineAnnealingMomentumUpdaterHook",
+    "CosineRestartLrUpdaterHook",
+    "CyclicLrUpdaterHook",
+    "CyclicMomentumUpdaterHook",
     "DefaultOptimizerConstructor",
     "DefaultRunnerConstructor",
     "DistSamplerSeedHook",
     "EMAHook",
     "EpochBasedRunner",
     "EvalHook",
+    "ExpLrUpdaterHook",
+    "FixedLrUpdaterHook",
+    "FlatCosineAnnealingLrUpdaterHook",
     "Fp16OptimizerHook",
     "GradientCumulativeFp16OptimizerHook",
     "GradientCumulativeOptimizerHook",
     "Hook",
+    "InvLrUpdaterHook",
     "IterBasedRunner",
     "IterLoader",
     "IterTimerHook",
+    "LinearAnnealingLrUpdaterHook",
+    "LinearAnnealingMomentumUpdaterHook",
     "LogBuffer",
     "LoggerHook",
     "LrUpdaterHook",
     "MomentumUpdaterHook",
+    "OneCycleLrUpdaterHook",
+    "OneCycleMomentumUpdaterHook",
     "OptimizerHook",
+    "PolyLrUpdaterHook",
     "Priority",
     "Registry",
+    "Runner",
+    "StepLrUpdaterHook",
+    "StepMomentumUpdaterHook",
     "TensorboardLoggerHook",
     "TextLoggerHook",
     "build_dataloader",
@@ -79,6 +114,7 @@ __all__ = [
     "get_dist_info",
     "get_priority",
     "load_checkpoint",
+    "master_only",
     "save_checkpoint",
     "set_random_seed",
 ]
@@ -87,11 +123,6 @@ get_priority = Priority.of
 """The number of a priority given by number or name."""
 
 
-def get_dist_info() -> tuple[int, int]:
-    """The number of this process, and how many there are.
-
-    Example:
-        >>> get_dist_info()
-        (0, 1)
-    """
-    return _rank(), _world_size()
+def __getattr__(name: str) -> object:
+    """Say of MMCV's other names what to take in their place, where they are imported."""
+    raise _missing(name, __all__)

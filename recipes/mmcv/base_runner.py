@@ -16,6 +16,7 @@ from ...engine.step.losses import detached
 from ...engine.stream.scalars import VALUE_LOGGED
 from ...engine.workflow import Workflow
 from .optimizing import optimizations
+from .orders import warn_of_orders
 from .saving import Saving, begin_at, checkpoint_for
 from .stages import IterTraining, IterValidation
 
@@ -110,6 +111,8 @@ class BaseRunner(Saving):
                     f"has len()."
                 )
         self.settle()
+        if self.checkpoint is not None:
+            warn_of_orders(loaders, workflow, self.unit)
         self.logger.info("hooks, in the order of their calls:\n%s", self.get_hook_info())
         self.logger.info("workflow: %s, max: %d %ss", list(workflow), limit, self.unit)
 

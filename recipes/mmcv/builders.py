@@ -14,10 +14,10 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from .base_runner import BaseRunner
+from .facts import unwrapped
 from .parameter_groups import parameter_groups
 from .registry import Registry, build_from_cfg
 from .runners import RUNNERS
-from .wrapping import unwrapped
 
 __all__ = [
     "OPTIMIZERS",

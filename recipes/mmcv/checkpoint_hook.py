@@ -28,7 +28,8 @@ class CheckpointHook(Hook):
         by_epoch: which of them.
         save_optimizer: ``True``; a run without its optimizer could not go on.
         out_dir: a folder in which there is one of the name of ``work_dir`` for them.
-        max_keep_ckpts: how many of the latest are kept; -1 for all.
+        max_keep_ckpts: how many of the latest are kept, besides the best of an ``EvalHook``; -1
+            for all.
         save_last: whether the end of the run is saved in any case.
         sync_buffer, create_symlink: accepted, and nothing else: there is one process, and the
             newest checkpoint is found without a link.

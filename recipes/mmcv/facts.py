@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ...engine.bus import Bus
@@ -23,9 +24,25 @@ from .log_buffer import LogBuffer
 from .momentum_updaters import momentum_of
 from .place import Place
 from .registering import Registering
-from .wrapping import unwrapped
 
-__all__ = ["Facts"]
+__all__ = ["Facts", "unwrapped"]
+
+
+def _counted(name: str) -> property:
+    """A count under the name of MMCV's attribute, which can be read."""
+
+    def read(runner: Facts) -> int:
+        count: int = getattr(runner.place, name)
+        return count
+
+    def refuse(runner: Facts, value: int) -> None:
+        raise AttributeError(
+            f"runner._{name} = {value!r} would change nothing: the engine counts. To end the run "
+            f"call runner.trainer.terminate(), or set runner._{runner.limit}; to go on from "
+            f"elsewhere call runner.resume(path) before run()."
+        )
+
+    return property(read, refuse, doc=f"``runner.{name}``.")
 
 
 class Facts(Registering):
@@ -67,7 +84,7 @@ class Facts(Registering):
         self.log_buffer = LogBuffer(self.keep)
         self.optimizations: dict[str, Optimization] = {}
         self.checkpoint: Checkpoint | None = None
-        self._max_epochs, self._max_iters = max_epochs, max_iters
+        self._limits = {"max_epochs": max_epochs, "max_iters": max_iters}
         self._start_at: tuple[int, int] | None = None
         bus = Bus()
         self.trainer = Engine(self._train_step, name="train", bus=bus)
@@ -121,6 +138,31 @@ class Facts(Registering):
         """How many iterations to train; by epochs once it is known."""
         return self._max_iters
 
+    # MMCV's own names for these, which hooks made for it read, and end a run early by
+
+    @property
+    def _max_epochs(self) -> int | None:
+        return self._limits["max_epochs"]
+
+    @_max_epochs.setter
+    def _max_epochs(self, value: int | None) -> None:
+        self._limit_by("max_epochs", value)
+
+    @property
+    def _max_iters(self) -> int | None:
+        return self._limits["max_iters"]
+
+    @_max_iters.setter
+    def _max_iters(self, value: int | None) -> None:
+        self._limit_by("max_iters", value)
+
+    def _limit_by(self, name: str, value: int | None) -> None:
+        self._limits[name] = value
+        if name == self.limit and self.trainer.watch is not None:  # a hook moves it amid the run
+            setattr(self.trainer.state, name, value)
+
+    _epoch, _iter, _inner_iter = (_counted(name) for name in ("epoch", "iter", "inner_iter"))
+
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         """The optimizers by name; one alone has none."""
@@ -153,6 +195,17 @@ class Facts(Registering):
 
     def _val_step(self, engine: Engine, batch: Any) -> Any:
         raise NotImplementedError
+
+
+def unwrapped(model: Any) -> Any:
+    """The model within a data-parallel wrapper of torch, or a class derived of one.
+
+    Example:
+        >>> unwrapped(nn.DataParallel(nn.Linear(1, 1)))
+        Linear(in_features=1, out_features=1, bias=True)
+    """
+    wrapped = isinstance(model, (nn.DataParallel, DistributedDataParallel))
+    return model.module if wrapped else model
 
 
 def _check(model: Any, batch_processor: Any, optimizer: Any, logger: Any, meta: Any) -> None:

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
 
-from . import policies
+from . import policies, shapes
 from .hook import HOOKS
-from .policy_options import (
-    by_group,
-    check_by_iteration,
-    check_cycle,
-    check_places,
-    check_share,
-    check_target,
-)
-from .updater import Updater, progress_of, target_of
+from .updater import Updater, by_group
 
 if TYPE_CHECKING:
     from .base_runner import BaseRunner
@@ -54,7 +46,7 @@ class LrUpdaterHook(Updater):
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """The rate of a group that began with ``base_lr``, where the run stands now."""
-        raise NotImplementedError(f"{type(self).__name__}.get_lr(runner, base_lr) is missing.")
+        return self.shape(runner, base_lr)
 
     def begin_with(self, optimizer: Optimizer, name: str) -> None:
         """Keep the rates as ``initial_lr``."""
@@ -84,31 +76,10 @@ class FixedLrUpdaterHook(LrUpdaterHook):
 
 
 @HOOKS.register_module()
-class StepLrUpdaterHook(LrUpdaterHook):
-    """``policy="step"``: multiplied at some places.
+class StepLrUpdaterHook(shapes.Stepped, LrUpdaterHook):
+    """``policy="step"``: see :class:`.Stepped`; multiplied by 0.1, unless ``gamma`` says else."""
 
-    Args:
-        step: the places, or how far there is from one to the next.
-        gamma: the factor.
-        min_lr: what it is not to fall below.
-        options: those of :class:`.Updater`.
-    """
-
-    def __init__(
-        self,
-        step: int | Sequence[int],
-        gamma: float = 0.1,
-        min_lr: float | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        check_places(step)
-        self.step, self.gamma, self.min_lr = step, gamma, min_lr
-
-    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
-        """See :func:`.policies.steps`."""
-        n, _ = progress_of(self, runner)
-        return policies.steps(base_lr, n, self.step, self.gamma, self.min_lr)
+    usual_gamma = 0.1
 
 
 @HOOKS.register_module()
@@ -126,7 +97,7 @@ class ExpLrUpdaterHook(LrUpdaterHook):
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """``base_lr * gamma**n``."""
-        n, _ = progress_of(self, runner)
+        n, _ = self.progress(runner)
         return float(base_lr * self.gamma**n)
 
 
@@ -146,7 +117,7 @@ class PolyLrUpdaterHook(LrUpdaterHook):
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """See :func:`.policies.polynomial`."""
-        return policies.polynomial(base_lr, *progress_of(self, runner), self.power, self.min_lr)
+        return policies.polynomial(base_lr, *self.progress(runner), self.power, self.min_lr)
 
 
 @HOOKS.register_module()
@@ -165,52 +136,22 @@ class InvLrUpdaterHook(LrUpdaterHook):
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """See :func:`.policies.inverse`."""
-        n, _ = progress_of(self, runner)
+        n, _ = self.progress(runner)
         return policies.inverse(base_lr, n, self.gamma, self.power)
 
 
-class _DownTo(LrUpdaterHook):
-    """Those that end at a rate.
-
-    Args:
-        min_lr: that rate.
-        min_lr_ratio: or its share of the rate to begin with.
-        options: those of :class:`.Updater`.
-    """
-
-    def __init__(
-        self, min_lr: float | None = None, min_lr_ratio: float | None = None, **options: Any
-    ) -> None:
-        super().__init__(**options)
-        check_target(self, min_lr, min_lr_ratio)
-        self.min_lr, self.min_lr_ratio = min_lr, min_lr_ratio
-
-    def _end(self, base: float) -> float:
-        return target_of(base, self.min_lr, self.min_lr_ratio)
+@HOOKS.register_module()
+class CosineAnnealingLrUpdaterHook(shapes.CosineAnnealing, LrUpdaterHook):
+    """``policy="CosineAnnealing"``: see :class:`.CosineAnnealing`."""
 
 
 @HOOKS.register_module()
-class CosineAnnealingLrUpdaterHook(_DownTo):
-    """``policy="CosineAnnealing"``: half a cosine, as long as the run."""
-
-    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
-        """See :func:`.policies.anneal_cos`."""
-        n, total = progress_of(self, runner)
-        return policies.anneal_cos(base_lr, self._end(base_lr), n / total)
+class LinearAnnealingLrUpdaterHook(shapes.LinearAnnealing, LrUpdaterHook):
+    """``policy="LinearAnnealing"``: see :class:`.LinearAnnealing`."""
 
 
 @HOOKS.register_module()
-class LinearAnnealingLrUpdaterHook(_DownTo):
-    """``policy="LinearAnnealing"``: a straight line, as long as the run."""
-
-    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
-        """See :func:`.policies.anneal_linear`."""
-        n, total = progress_of(self, runner)
-        return policies.anneal_linear(base_lr, self._end(base_lr), n / total)
-
-
-@HOOKS.register_module()
-class FlatCosineAnnealingLrUpdaterHook(_DownTo):
+class FlatCosineAnnealingLrUpdaterHook(shapes.DownTo, LrUpdaterHook):
     """``policy="FlatCosineAnnealing"``: flat for a share of the run, then half a cosine.
 
     Args:
@@ -220,16 +161,16 @@ class FlatCosineAnnealingLrUpdaterHook(_DownTo):
 
     def __init__(self, start_percent: float = 0.75, **options: Any) -> None:
         super().__init__(**options)
-        self.start_percent = check_share("start_percent", start_percent)
+        self.start_percent = shapes.check_share("start_percent", start_percent)
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """See :func:`.policies.flat_cosine`."""
-        place = progress_of(self, runner)
-        return policies.flat_cosine(base_lr, self._end(base_lr), *place, self.start_percent)
+        place = self.progress(runner)
+        return policies.flat_cosine(base_lr, self.end_of(base_lr), *place, self.start_percent)
 
 
 @HOOKS.register_module()
-class CosineRestartLrUpdaterHook(_DownTo):
+class CosineRestartLrUpdaterHook(shapes.DownTo, LrUpdaterHook):
     """``policy="CosineRestart"``: half a cosine in each of some periods.
 
     Args:
@@ -251,51 +192,21 @@ class CosineRestartLrUpdaterHook(_DownTo):
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """See :func:`.policies.cosine_restart`."""
-        n, _ = progress_of(self, runner)
-        end = self._end(base_lr)
+        n, _ = self.progress(runner)
+        end = self.end_of(base_lr)
         return policies.cosine_restart(base_lr, end, n, self.periods, self.restart_weights)
 
 
 @HOOKS.register_module()
-class CyclicLrUpdaterHook(LrUpdaterHook):
-    """``policy="cyclic"``: up to a multiple of the rate and down to another, again and again.
+class CyclicLrUpdaterHook(shapes.Cyclic, LrUpdaterHook):
+    """``policy="cyclic"``: up to a multiple of the rate and down; see :class:`.Cyclic`."""
 
-    Args:
-        by_epoch: ``False``; it counts iterations.
-        target_ratio: the multiples.
-        cyclic_times: how many cycles the run has.
-        step_ratio_up: which share of a cycle goes up.
-        anneal_strategy: ``"cos"`` or ``"linear"``.
-        gamma: what the amplitude is multiplied by from one cycle to the next.
-        options: those of :class:`.Updater`.
-    """
-
-    def __init__(
-        self,
-        by_epoch: bool = False,
-        target_ratio: float | tuple[float, ...] = (10, 1e-4),
-        cyclic_times: int = 1,
-        step_ratio_up: float = 0.4,
-        anneal_strategy: str = "cos",
-        gamma: float = 1,
-        **options: Any,
-    ) -> None:
-        super().__init__(by_epoch, **options)
-        check_by_iteration(self, by_epoch)
-        self.target_ratio = check_cycle(target_ratio, step_ratio_up, gamma)
-        self.cyclic_times, self.step_ratio_up, self.gamma = cyclic_times, step_ratio_up, gamma
-        self.anneal = policies.annealing_of(anneal_strategy)
-
-    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
-        """See :func:`.policies.cycle`."""
-        n, total = progress_of(self, runner)
-        ratios, up, length = self.target_ratio, self.step_ratio_up, total // self.cyclic_times
-        return policies.cycle(base_lr, n, length, ratios, up, self.gamma, self.anneal)
+    usual_ratio = (10, 1e-4)
 
 
 @HOOKS.register_module()
-class OneCycleLrUpdaterHook(LrUpdaterHook):
-    """``policy="OneCycle"``: up to a rate, and down to nearly nothing.
+class OneCycleLrUpdaterHook(shapes.OneCycle, LrUpdaterHook):
+    """``policy="OneCycle"``: up to a rate, and down to nearly nothing; see :class:`.OneCycle`.
 
     Args:
         max_lr: the highest rate, for each group or all, or by optimizer.
@@ -317,15 +228,11 @@ class OneCycleLrUpdaterHook(LrUpdaterHook):
         div_factor: float = 25,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
-        by_epoch: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(by_epoch, **options)
-        check_by_iteration(self, by_epoch)
-        self.max_lr, self.total_steps, self.three_phase = max_lr, total_steps, three_phase
-        self.pct_start = check_share("pct_start", pct_start)
+        super().__init__(pct_start, anneal_strategy, three_phase, **options)
+        self.max_lr, self.total_steps = max_lr, total_steps
         self.div_factor, self.final_div_factor = div_factor, final_div_factor
-        self.anneal = policies.annealing_of(anneal_strategy)
 
     def begin_with(self, optimizer: Optimizer, name: str) -> None:
         """Keep what the cycle begins with as ``initial_lr``."""
@@ -334,24 +241,16 @@ class OneCycleLrUpdaterHook(LrUpdaterHook):
             group.setdefault("initial_lr", rate / self.div_factor)
 
     def regular(self, runner: BaseRunner, optimizer: Optimizer, name: str) -> list[float]:
-        """What the cycle says; what the optimizer was made with does not count."""
+        """What the cycle says."""
         rates = by_group(self.max_lr, optimizer, name)
         return [self.get_lr(runner, rate / self.div_factor) for rate in rates]
 
-    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
+    def shape(self, runner: BaseRunner, base: float) -> float:
         """See :func:`.policies.one_cycle`."""
-        values = [(end, base_lr * a, base_lr * b) for end, a, b in self._phases(runner)]
-        return policies.one_cycle(runner.iter, values, self.anneal)
-
-    def _phases(self, runner: BaseRunner) -> list[tuple[float, float, float]]:
-        """Of each phase the iteration where it ends, and the multiples at its ends."""
         run = int(runner.max_iters or 0)
         total = run if self.total_steps is None else self.total_steps
         if total < run:
             raise ValueError(f"total_steps={total} ends before the run, which has {run}.")
-        top, bottom = self.div_factor, 1 / self.final_div_factor
-        rise = (float(self.pct_start * total) - 1, 1.0, top)
-        if not self.three_phase:
-            return [rise, (total - 1, top, bottom)]
-        fall = (float(2 * self.pct_start * total) - 2, top, 1.0)
-        return [rise, fall, (total - 1, 1.0, bottom)]
+        top, bottom = base * self.div_factor, base * (1 / self.final_div_factor)
+        ways = self.ways(total, base, top, base, bottom)
+        return policies.one_cycle(runner.iter, ways, self.anneal)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor, nn
 
 from ...engine.step.accumulation import Accumulation
 from ...engine.step.clipping import ClipNorm
@@ -30,7 +32,8 @@ __all__ = [
 class OptimizerHook(Hook):
     """Runs backward on ``runner.outputs["loss"]`` behind each iteration, and steps.
 
-    A class of your own may override ``after_train_iter(runner)``, and use ``runner.optimizer``.
+    A class of your own may override ``after_train_iter(runner)``, and use ``runner.optimizer`` and
+    :meth:`clip_grads`.
 
     Args:
         grad_clip: keywords of ``torch.nn.utils.clip_grad_norm_``, ``dict(max_norm=35)`` say; the
@@ -56,6 +59,32 @@ class OptimizerHook(Hook):
     def after_train_iter(self, runner: BaseRunner) -> None:
         """Backward, and a step."""
         self._advance(runner)
+
+    def clip_grads(self, params: Iterable[nn.Parameter]) -> Tensor | None:
+        """Clip gradients as ``grad_clip`` says; for an ``after_train_iter`` of your own.
+
+        Args:
+            params: of which those count that are trained and have a gradient.
+
+        Returns:
+            the norm before that, a scalar; ``None`` where there is no gradient.
+
+        Raises:
+            ValueError: without ``grad_clip``.
+
+        Example:
+            >>> weight = nn.Parameter(Tensor([0.0, 0.0]))
+            >>> weight.grad = Tensor([3.0, 4.0])
+            >>> OptimizerHook(grad_clip=dict(max_norm=1.0)).clip_grads([weight]).item()
+            5.0
+        """
+        if self.clip is None:
+            raise ValueError(
+                f"{type(self).__name__} has no grad_clip; give dict(max_norm=…), or ask "
+                f"self.grad_clip before."
+            )
+        trained = [one for one in params if one.requires_grad and one.grad is not None]
+        return self.clip(trained) if trained else None
 
     def _advance(self, runner: BaseRunner) -> bool:
         """Backward, and a step if it is time for one; returns whether it was."""

@@ -11,7 +11,7 @@ from .base_runner import BaseRunner, Loaders, Workflows
 from .registry import Registry
 from .stages import EpochTraining, EpochValidation, IterTraining, IterValidation
 
-__all__ = ["RUNNERS", "EpochBasedRunner", "IterBasedRunner"]
+__all__ = ["RUNNERS", "EpochBasedRunner", "IterBasedRunner", "Runner"]
 
 RUNNERS = Registry("runner")
 """Runners by name."""
@@ -95,6 +95,10 @@ class EpochBasedRunner(BaseRunner):
         if train_mode:
             return self.model.train_step(data_batch, self.optimizer, **kwargs)
         return self.model.val_step(data_batch, self.optimizer)
+
+
+Runner = EpochBasedRunner
+"""MMCV's older name of it."""
 
 
 @RUNNERS.register_module()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from ...engine.checkpoints.contents import HandlersDiffer
 from ...engine.checkpoints.state_file import read_state
 from ...engine.checkpoints.tensor_file import WeightsReport
 from ...engine.checkpoints.weights import load_from
@@ -20,12 +22,13 @@ from ...engine.engine import Engine
 from ...engine.errors import StateError
 from ...engine.events import Event, Events
 from ...engine.phases import Feed
+from ...engine.step.optimization import Optimization
 from ...engine.workflow import Workflow
 from ...handlers.checkpoint import Checkpoint
 from .checkpoint_hook import CheckpointHook
 from .evaluation import EvalHook
-from .facts import Facts
-from .wrapping import unwrapped
+from .facts import Facts, unwrapped
+from .keeping import DueAndBest
 
 if TYPE_CHECKING:
     from .base_runner import BaseRunner
@@ -86,7 +89,8 @@ class Saving(Facts):
     ) -> None:
         """Go on from a checkpoint: the next ``run()`` continues there.
 
-        Call it when all hooks are registered.
+        Call it when all hooks are registered. What logs may come and go: what it has saved is
+        left, or it begins anew, with a warning.
 
         Args:
             checkpoint: a checkpoint of a ``CheckpointHook``, or a folder with some below it, of
@@ -101,12 +105,28 @@ class Saving(Facts):
         path = Path(checkpoint)
         if path.is_dir():
             without = () if resume_optimizer else [one.name for one in self.optimizations.values()]
-            saver = self.checkpoint or Checkpoint(path, self.bare_model)
-            saver.resume(self.trainer, path, without=without)
+            self._resume_from_folder(path, without)
         else:
             device = "cpu" if map_location == "default" else map_location
             self._resume_from_file(path, device, resume_optimizer)
         self.logger.info("the run goes on from epoch %d, iteration %d", self.epoch, self.iter)
+
+    def _resume_from_folder(self, path: Path, without: Collection[str]) -> None:
+        """Go on, though handlers came or went since; what trains has to be the same."""
+        saver = self.checkpoint or Checkpoint(path, self.bare_model)
+        try:
+            saver.resume(self.trainer, path, without=without)
+        except HandlersDiffer as error:
+            if any(map(_trains, [*error.added.values(), *error.gone.values()])):
+                raise
+            for name in error.added:
+                _warn(f"{path} has no state of {name!r}, which begins anew.")
+            for name in error.gone:
+                _warn(
+                    f"{path} has a state of {name!r}, but there is nothing of that name any "
+                    f"longer, so it is left; register what it was of, if that was to go on."
+                )
+            saver.resume(self.trainer, path, without=[*without, *error.added, *error.gone])
 
     def _resume_from_file(
         self,
@@ -210,8 +230,10 @@ def checkpoint_for(runner: BaseRunner) -> Checkpoint | None:
         raise ValueError("checkpoints need a place; give the runner a work_dir.")
     root = Path(runner.work_dir)
     folder = root if keeps.out_dir is None else Path(keeps.out_dir) / root.name
+    place = folder / "checkpoints"
+    unit: Literal["epoch", "iteration"] = "epoch" if keeps.by_epoch else "iteration"
     handler = Checkpoint(
-        folder / "checkpoints",
+        place if judge is None else DueAndBest(place.expanduser(), keeps.interval, unit),
         runner.bare_model,
         when=When(_events(runner, keeps), at_end=keeps.save_last),
         last=_ALL if keeps.max_keep_ckpts < 1 else keeps.max_keep_ckpts,
@@ -268,6 +290,15 @@ def _load_optimizers(optimizers: Mapping[str, Optimizer], saved: Any, path: Path
         except (KeyError, ValueError) as error:
             error.add_note(f"while the optimizer {name} was loaded of {path}")
             raise
+
+
+def _trains(one: Any) -> bool:
+    """Whether it is an optimization, or the state of one."""
+    return isinstance(one, Optimization) or (isinstance(one, Mapping) and "optimizer" in one)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
 def _link(link: Path, target: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch.optim import Optimizer
@@ -14,7 +14,7 @@ from .policies import warm_up
 if TYPE_CHECKING:
     from .base_runner import BaseRunner
 
-__all__ = ["Updater", "progress_of", "target_of"]
+__all__ = ["Updater", "by_group"]
 
 _WARM_UPS = ("constant", "linear", "exp")
 
@@ -80,6 +80,18 @@ class Updater(Hook):
         """Set the value of a group."""
         raise NotImplementedError
 
+    # ------------------------------------------------------------------ of each policy
+
+    def shape(self, runner: BaseRunner, base: float) -> float:
+        """What a value is that began with ``base``, where the run stands now."""
+        raise NotImplementedError(f"{type(self).__name__}.get_{self.what} is missing.")
+
+    def progress(self, runner: BaseRunner) -> tuple[int, int]:
+        """How many epochs or iterations are over, and how many there are in all."""
+        if self.by_epoch:
+            return runner.epoch, int(runner.max_epochs or 0)
+        return runner.iter, int(runner.max_iters or 0)
+
     # ------------------------------------------------------------------ when
 
     def before_run(self, runner: BaseRunner) -> None:
@@ -115,15 +127,24 @@ class Updater(Hook):
                 self.put(group, value if factor is None else self.warmed(value, factor))
 
 
-def progress_of(hook: Updater, runner: BaseRunner) -> tuple[int, int]:
-    """How many epochs or iterations are over, and how many there are in all."""
-    if hook.by_epoch:
-        return runner.epoch, int(runner.max_epochs or 0)
-    return runner.iter, int(runner.max_iters or 0)
+def by_group(
+    given: float | Sequence[float] | Mapping[str, Any], optimizer: Optimizer, name: str
+) -> list[float]:
+    """A value for each parameter group, of one for all, one each, or these by optimizer.
 
-
-def target_of(base: float, least: float | None, ratio: float | None) -> float:
-    """What a policy ends at: a share of the base, or a value of its own."""
-    if ratio is not None:
-        return base * ratio
-    return math.nan if least is None else least
+    Raises:
+        ValueError: for another number of values than there are groups.
+        KeyError: for an optimizer of which nothing is said.
+    """
+    if isinstance(given, Mapping):
+        name = name or type(optimizer).__name__
+        if name not in given:
+            raise KeyError(f"nothing is said of {name!r}, but of {', '.join(map(repr, given))}.")
+        given = given[name]
+    if isinstance(given, (int, float)):
+        return [given] * len(optimizer.param_groups)
+    if len(given) != len(optimizer.param_groups):
+        raise ValueError(
+            f"{len(given)} values were given for {len(optimizer.param_groups)} parameter groups."
+        )
+    return [float(one) for one in given]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ...engine.step.optimization import Optimization
 from ...engine.whole import whole
 from ...handlers.checkpoint import Checkpoint, Which
+from .in_step import InStep, explained
 from .model import called, exchanged_nothing
 from .processes import Processes
 from .standing import Standing
@@ -55,6 +57,8 @@ class RawLoop(Processes):
         self._epoch: int | None = None  # given out by epochs()
         self._walk: object = None  # the iterator that counts
         self._trained = False  # whether the batch in hand was
+        self._saved_amid: int | None = None  # behind which iteration, if it was amid an epoch
+        self._in_step = None if optimization.placement is None else InStep()
         self._stopping: Stopping | None = None  # without checkpoints signals do what they did
         engine = self._standing.engine
         engine.attach(optimization)
@@ -73,23 +77,24 @@ class RawLoop(Processes):
     def epochs(self, n: int) -> Iterator[int]:
         """The numbers of the epochs that are still to come, from 1 up to and including ``n``.
 
-        Behind a :meth:`resume` that goes on amid an epoch, that epoch comes first, once more.
-        Where there are checkpoints, SIGTERM and Ctrl-C are heard meanwhile: behind a batch, and
-        behind an epoch, the loop is saved and ends.
+        ``epochs(0)`` has none. Behind a :meth:`resume` that goes on amid an epoch, that epoch
+        comes first, once more. Where there are checkpoints, SIGTERM and Ctrl-C are heard meanwhile:
+        behind a batch, and behind an epoch, the loop is saved and ends.
 
         Raises:
             Stopped: by a signal, once the loop is saved.
             KeyboardInterrupt: by Ctrl-C, once it is.
         """
-        return self._count(whole("epochs", n))
+        return self._count(whole("epochs", n, least=0))
 
     def batches(self) -> Iterator[Any]:
         """The batches of an epoch, on the device, from wherever it stands.
 
-        An epoch is over when they end, or when their loop is left by ``break``; don't keep the
-        iterator in a variable then. A window that is still open is stepped with, unless it is to
-        be carried on: when the batches have ended; and behind a ``break`` with :meth:`save`, or
-        when the next epoch is asked for.
+        An epoch is over when they end, or when their loop is left by ``break``; where a variable
+        keeps them, as in ``bar = tqdm(loop.batches())``, nothing tells of that ``break``, and
+        :meth:`leave` says it. A window that is still open is stepped with, unless it is to be
+        carried on: when the batches have ended; and behind a ``break`` with :meth:`save`, or when
+        the next epoch is asked for.
 
         Raises:
             RuntimeError: outside of :meth:`epochs`, and in an epoch that is over.
@@ -114,10 +119,11 @@ class RawLoop(Processes):
     def update(self, loss: Tensor, weight: float | Tensor | None = None) -> bool:
         """Backward; and once a window of batches is full clip, step, and let the gradients go.
 
-        Where there are several processes, all update for a batch, or none does.
+        Where there are several processes, all update for a batch, or none does; and none of them
+        steps by hand.
 
         Args:
-            loss: the loss of the batch at hand, a scalar tensor.
+            loss: the loss of the batch at hand, a tensor of one number.
             weight: how many samples or tokens it is the mean of, where batches of several sizes
                 make a window; all batches weigh the same by default.
 
@@ -126,15 +132,38 @@ class RawLoop(Processes):
 
         Raises:
             RuntimeError: if there is no batch at hand.
+            TypeError: for a loss that is no tensor.
+            ValueError: for one of several numbers.
         """
         if not self._standing.has_batch:
             raise RuntimeError(
                 "update() was called with no batch at hand; call it within "
                 "`for batch in loop.batches():`, before save()."
             )
-        stepped = self._optimization.update(loss, weight)
+        _check_loss(loss)
+        if self._in_step is None:
+            stepped = self._optimization.update(loss, weight)
+        else:
+            with self._in_step.updating():
+                stepped = self._optimization.update(loss, weight)
         self._trained = True
         return stepped
+
+    def leave(self) -> None:
+        """End the epoch under way, as ``break`` does; if it is over, nothing is done.
+
+        Within the loop over :meth:`batches`, which ends by it, or behind it.
+
+        Raises:
+            RuntimeError: outside of :meth:`epochs`.
+        """
+        if self._epoch is None:
+            raise RuntimeError(
+                "leave() was called outside of an epoch; call it within `for epoch in "
+                "loop.epochs(n):`."
+            )
+        if self._standing.is_amid_epoch:
+            self._leave()
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which :attr:`model` computes, for what else should."""
@@ -175,9 +204,11 @@ class RawLoop(Processes):
                 f"amid a batch; go on from the checkpoint before it. If the rest of the epoch is "
                 f"to be left out, call save() behind the except block."
             )
-        if not standing.is_amid_epoch:
-            self._flush()
-        return checkpoint.save(standing.engine, name=name, meta=meta)
+        self._saved_amid = standing.iteration if standing.is_amid_epoch else None
+        with explained():
+            if not standing.is_amid_epoch:
+                self._flush()
+            return checkpoint.save(standing.engine, name=name, meta=meta)
 
     def resume(self, which: Which = "last") -> Path | None:
         """Go on from a checkpoint; call it before :meth:`epochs`, in all processes.
@@ -198,7 +229,7 @@ class RawLoop(Processes):
             raise RuntimeError("resume() was called within an epoch; call it before loop.epochs().")
         path = checkpoint.resume(self._standing.engine, which)
         if path is not None:
-            self._walk, self._trained = None, False
+            self._walk, self._trained, self._saved_amid = None, False, None
             self._standing.taken_up()
         return path
 
@@ -211,13 +242,16 @@ class RawLoop(Processes):
 
     def _count(self, n: int) -> Iterator[int]:
         standing, state = self._standing, self._standing.engine.state
-        state.max_epochs = max(n, state.epoch)
+        if n:
+            state.max_epochs = max(n, state.epoch)
         try:
-            with nullcontext() if self._stopping is None else self._stopping.listening():
+            with self._watching(), self._listening():
                 while (number := standing.upcoming) <= n:
                     self._epoch = number
                     yield number
                     standing.pass_over(number)
+                    if standing.is_amid_epoch:
+                        self._tell_of_keeping()
                     self._leave()
                     self._flush()
                     self._serve()
@@ -232,6 +266,8 @@ class RawLoop(Processes):
             while standing.take():
                 self._trained = False
                 yield standing.batch
+                if self._walk is not walk:  # by leave(), or as another walk goes on from here
+                    return
                 self._complete()
                 self._serve()
             standing.check_not_empty()
@@ -265,4 +301,36 @@ class RawLoop(Processes):
 
     def _flush(self) -> None:
         """Step with what a window holds, unless it is carried on."""
-        self._optimization.epoch_completed(self._standing.engine)
+        with nullcontext() if self._in_step is None else self._in_step.updating():
+            self._optimization.epoch_completed(self._standing.engine)
+
+    def _watching(self) -> AbstractContextManager[None]:
+        """Have steps by hand refused meanwhile, where processes step together."""
+        if self._in_step is None:
+            return nullcontext()
+        return self._in_step.watching(self.optimizer)
+
+    def _listening(self) -> AbstractContextManager[None]:
+        """Hear signals meanwhile, where there is a place to save."""
+        return nullcontext() if self._stopping is None else self._stopping.listening()
+
+    def _tell_of_keeping(self) -> None:
+        """Warn of a save that was meant to end an epoch, which nobody knew was left."""
+        if self._saved_amid == self._standing.iteration:
+            warnings.warn(
+                f"epoch {self._epoch} was left behind a save(), which goes on with the rest of it, "
+                f"as something keeps its batches, such as `bar = tqdm(loop.batches())`. If it was "
+                f"to end the epoch, call loop.leave() before save(), or in place of `break`.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+
+def _check_loss(loss: Any) -> None:
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"update() takes the loss of a batch, a tensor, given {loss!r:.80}.")
+    if loss.numel() != 1:
+        raise ValueError(
+            f"update() takes the loss of a batch as one number, given a tensor of shape "
+            f"{tuple(loss.shape)}; give its mean(), or its sum()."
+        )

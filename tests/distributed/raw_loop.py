@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "weighed": {"accumulate": 2},
     "skipped": {"accumulate": 2},
 }
+OUT_OF_STEP = ("leaves out an update", "ends amid an epoch")
 CASES = ("called", "by itself", "evaluating", "twice", "frozen", "shards", *OPTIONS)
 
 
@@ -156,6 +158,37 @@ def disagreeing() -> str:
     return ""
 
 
+def by_hand(whose: str) -> list[Any]:
+    """What is said of a step by hand, in which weights none was made, and what comes behind."""
+    model, loop = made("window")
+    before = [one.tolist() for one in model.parameters()]
+    said = ""
+    for _ in loop.epochs(1):
+        for x, _ in loop.batches():
+            (model if whose == "model" else loop.model)(x).sum().backward()
+            try:
+                loop.optimizer.step()
+            except RuntimeError as error:
+                said = str(error)
+            loop.optimizer.zero_grad()
+    unchanged = before == [one.tolist() for one in model.parameters()]
+    loop.optimizer.step()  # behind the epochs it is their own business
+    return [said, unchanged]
+
+
+def out_of_step(how: str) -> None:
+    """Leave out an update in the second process alone, or end it."""
+    _, loop = made("called")
+    for _ in loop.epochs(1):
+        for number, (x, y) in enumerate(loop.batches()):
+            if rank() == 1 and number == 1:
+                if how == "ends amid an epoch":
+                    return
+                continue
+            loop.update(F.mse_loss(loop.model(x), y))
+    loop.all_reduce(1.0)
+
+
 # ---------------------------------------------------------------------- going on
 
 
@@ -206,6 +239,9 @@ def seen_by(folder: str, stop: int | None) -> list[int]:
 
 
 def main() -> None:
-    """Run the script that is ported, as a launcher would."""
+    """Run the script that is ported, as a launcher would; or one that falls out of step."""
+    if sys.argv[1] in OUT_OF_STEP:
+        return out_of_step(sys.argv[1])
     path = Path(__file__).parents[1] / "recipes" / "raw_loop_ported.py"
     runpy.run_path(str(path), run_name="__main__")
+    return None

@@ -75,6 +75,26 @@ def test_models_of_different_shapes_are_refused_in_all(world: Any) -> None:
         assert "parameters of the model: ['weight (1, 1)'" in said
 
 
+# ---------------------------------------------------------------------- out of step
+
+
+@pytest.mark.parametrize("whose", ["model", "loop.model"])
+def test_a_step_by_hand_is_refused_among_several(world: Any, whose: str) -> None:
+    for said, unchanged in world(2).call(f"{HERE}:by_hand", whose):
+        assert "SGD.step() was called by hand" in said
+        assert "call loop.update(loss) in place of" in said
+        assert unchanged
+
+
+@pytest.mark.parametrize("how", raw_loop.OUT_OF_STEP)
+def test_one_that_falls_out_of_step_is_told_of_by_the_other(nursery: Nursery, how: str) -> None:
+    with nursery.world(how) as world:
+        assert world.wait(0) == 1
+        world.wait(1)
+    rule = "for each batch all of them call update(), or none does; all leave an epoch behind"
+    assert world.errors[0].count(rule) == 1, world.errors[0]
+
+
 # ---------------------------------------------------------------------- going on
 
 

@@ -84,6 +84,29 @@ def test_less_can_be_better(tmp_path):
     assert names(tmp_path) == ["00000005", "00000020"]
 
 
+@pytest.mark.covers("G6")
+@pytest.mark.parametrize(
+    ("mode", "kept"), [("max", ["00000010", "00000020"]), ("min", ["00000020"])]
+)
+def test_what_the_best_go_by_may_be_known_amid_the_run_alone(tmp_path, mode, kept):
+    run = Run(tmp_path)
+    at = Events.SAFE_POINT(once=1)
+    run.trainer.on(at)(lambda: run.checkpoint.compare_by("score", mode))
+    run.trainer.run(run.data, max_epochs=4)
+    assert names(tmp_path) == kept
+
+
+@pytest.mark.covers("G6")
+def test_what_the_best_go_by_may_be_known_behind_a_resume_alone(tmp_path):
+    first = Run(tmp_path, best=1, metric="score")
+    first.trainer.run(first.data, max_epochs=3)
+    second = Run(tmp_path)
+    second.checkpoint.resume(second.trainer)
+    second.checkpoint.compare_by("score", "max")
+    second.trainer.run(second.data, max_epochs=4)
+    assert names(tmp_path) == ["00000010", "00000020"]  # the best is the one from before
+
+
 @pytest.mark.parametrize("cut", [1, 5, 7, 10, 11])
 def test_a_run_resumed_at_any_iteration_ends_with_the_same_bits(tmp_path, cut):
     whole = Run(tmp_path / "whole")

@@ -29,7 +29,7 @@ class Deviation(NamedTuple):
     """What is otherwise here, on purpose.
 
     Attributes:
-        what: as docs/migrating/lightning.md says it.
+        what: as docs/lightning.md says it.
         scenarios: where it shows; all, if none is named.
         theirs: what it makes of Lightning's order.
         ours: and of ours.
@@ -102,7 +102,7 @@ def test_the_golden_orders_are_what_lightning_does(scenario):
 
 
 def test_the_page_names_each_deviation():
-    page = (Path(__file__).parents[2] / "docs" / "migrating" / "lightning.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "lightning.md").read_text()
     assert [one.what for one in DEVIATIONS if f"| {one.what} |" not in page] == []
 
 
@@ -178,6 +178,47 @@ def test_what_hooks_put_into_a_checkpoint_is_there_when_the_run_goes_on(tmp_path
     runner = _run_of(Keeps(), tmp_path, train_cfg={"max_epochs": 2}, resume=True, **options)
     runner.train()
     assert runner.model.seen == [[0, 1, 2]]
+
+
+class _Regroups(Callback):
+    """Makes the optimizer's groups anew when a run begins."""
+
+    def __init__(self, lr: float) -> None:
+        self.lr = lr
+
+    def on_fit_start(self, trainer, pl_module):
+        (optimizer,) = trainer.optimizers
+        optimizer.param_groups = [dict(one, lr=self.lr) for one in optimizer.param_groups]
+
+
+def test_groups_that_a_run_goes_on_with_outlive_the_hooks_of_its_start(tmp_path):
+    options = {"default_hooks": {**QUIET, "checkpoint": {}}, "experiment_name": "run"}
+    _run_of(Line(), tmp_path, custom_hooks=[_Regroups(0.5)], **options).train()
+    runner = _run_of(
+        Line(),
+        tmp_path,
+        train_cfg={"max_epochs": 2},
+        resume=True,
+        custom_hooks=[_Regroups(9.0)],
+        **options,
+    )
+    runner.train()
+    (optimizer,) = runner.model.trainer.optimizers
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5]
+
+
+def test_the_loss_behind_a_batch_is_its_share_of_the_window_as_in_lightning(tmp_path):
+    class Returning(Line):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            return {"loss": loss, "whole": loss.detach()}
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            self.seen.append({name: float(one) for name, one in outputs.items()})
+
+    module = Returning()
+    _run_of(module, tmp_path, optim_wrapper={"accumulative_counts": 2}).train()
+    assert [one["loss"] for one in module.seen] == [one["whole"] / 2 for one in module.seen]
 
 
 def test_layers_may_be_made_by_configure_model(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["write"]
+__all__ = ["write", "write_child"]
 
 MODULES = """
 import torch
@@ -168,3 +168,115 @@ def write(folder: Path) -> None:
 def _by_class(text: str) -> str:
     """The same with classes in the place of their names."""
     return re.sub(r"type='(\w+)'", r"type=\1", text)
+
+
+REGISTRIES = """
+import mmengine.registry as roots
+from mmengine.registry import Registry
+
+OF_PARTS = dict(scope='child_project', locations=['child_project.parts'])
+MODELS = Registry('model', parent=roots.MODELS, **OF_PARTS)
+DATASETS = Registry('dataset', parent=roots.DATASETS, **OF_PARTS)
+METRICS = Registry('metric', parent=roots.METRICS, **OF_PARTS)
+DATA_SAMPLERS = Registry('data sampler', parent=roots.DATA_SAMPLERS, **OF_PARTS)
+HOOKS = Registry('hook', parent=roots.HOOKS, **OF_PARTS)
+"""
+
+PARTS = """
+import torch
+from torch import nn
+from torch.utils.data import BatchSampler
+from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+
+from .registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
+
+
+@MODELS.register_module()
+class ChildHead(nn.Sequential):
+    def __init__(self, inner, outer):
+        super().__init__(nn.Linear(inner, 4), nn.LayerNorm(4), nn.Linear(4, outer))
+
+
+@MODELS.register_module()
+class ChildNet(BaseModel):
+    def __init__(self, head, data_preprocessor=None):
+        super().__init__(data_preprocessor)
+        self.head = MODELS.build(head)
+
+    def forward(self, inputs, label, mode='tensor', **_):
+        scores = self.head(torch.stack(list(inputs)))
+        labels = torch.as_tensor(label)
+        if mode == 'loss':
+            return dict(loss=nn.functional.cross_entropy(scores, labels))
+        return [dict(right=one.argmax() == label) for one, label in zip(scores, labels)]
+
+
+@DATASETS.register_module()
+class ChildSet(BaseDataset):
+    def load_data_list(self):
+        return [dict(inputs=torch.tensor([i % 2, 1.0]), label=i % 2) for i in range(22)]
+
+
+@DATA_SAMPLERS.register_module()
+class PairedBatchSampler(BatchSampler):
+    made = []
+
+    def __init__(self, sampler, batch_size, drop_last=False):
+        super().__init__(sampler, batch_size, drop_last)
+        self.made.append((batch_size, drop_last))
+
+
+@METRICS.register_module()
+class Accuracy(BaseMetric):
+    default_prefix = 'child'
+
+    def process(self, data_batch, data_samples):
+        self.results += [float(one['right']) for one in data_samples]
+
+    def compute_metrics(self, results):
+        return dict(text='none', acc=sum(results) / len(results), size=len(results))
+
+
+@HOOKS.register_module()
+class ChildHook(Hook):
+    seen = []
+
+    def after_train(self, runner):
+        self.seen.append(runner.iter)
+"""
+
+CHILD = """
+default_scope = 'child_project'
+model = dict(type='ChildNet', head=dict(type='ChildHead', inner=2, outer=2))
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='PairedBatchSampler'),
+    dataset=dict(type='ChildSet'),
+)
+val_dataloader = dict(batch_size=4, dataset=dict(type='ChildSet', test_mode=True))
+val_evaluator = dict(type='Accuracy')
+train_cfg = dict(by_epoch=True, max_epochs=3, val_interval=1)
+val_cfg = dict()
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+default_hooks = dict(checkpoint=dict(interval=1, save_best='auto'))
+custom_hooks = [dict(type='ChildHook')]
+randomness = dict(seed=3)
+"""
+
+
+def write_child(folder: Path) -> None:
+    """Write ``child.py`` and the package ``child_project``, which has a scope of its own.
+
+    Nothing but the scope says that the package is to be imported, as in projects like MMDetection.
+    """
+    package = folder / "child_project"
+    package.mkdir()
+    for name, text in {"__init__": "", "registry": REGISTRIES, "parts": PARTS}.items():
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+    text = f"{CHILD}work_dir = r'{folder}/child'\n"
+    (folder / "child.py").write_text(text, encoding="utf-8")

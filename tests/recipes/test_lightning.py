@@ -337,6 +337,51 @@ def test_what_the_trainer_does_not_have_is_named(name, says, tmp_path):
     refused(Asking(), tmp_path, AttributeError, f"has no '{name}'.*{says}")
 
 
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda trainer: trainer.fit_loop.epoch_progress, "no 'epoch_progress', but epoch_loop, "),
+        (lambda trainer: trainer.fit_loop.epoch_loop.batch_idx, "no 'batch_idx', but "),
+        (lambda trainer: trainer.logger.log_image("a", []), "no 'log_image'.*logger.experiment"),
+    ],
+)
+def test_what_its_loops_and_its_logger_do_not_have_is_named(ask, says, tmp_path):
+    class Asking(modules.Regression):
+        def on_train_start(self):
+            ask(self.trainer)
+
+    refused(Asking(), tmp_path, AttributeError, says)
+
+
+def test_a_client_that_is_closed_is_named(tmp_path):
+    runner = runner_of(modules.Regression(), tmp_path, visualizer={"type": "CSVVisBackend"})
+    runner.train()
+    with pytest.raises(AttributeError, match=r"sinks of this run \(CSV\w*\) has a client"):
+        runner.model.trainer.logger.experiment  # noqa: B018
+
+
+def test_the_loops_have_the_plain_facts_of_lightnings(tmp_path):
+    class Asking(modules.Regression):
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            loop = self.trainer.fit_loop
+            self.seen = [loop.max_epochs, loop.min_epochs or 0, loop.max_batches]
+            self.seen.append(loop.total_batch_idx)
+
+    one, other = twins(Asking)
+    theirs(one, tmp_path / "theirs")
+    modules.ours(other, tmp_path / "ours")
+    assert one.seen == other.seen
+
+
+def test_other_optimizers_are_not_set_at_the_trainer(tmp_path):
+    class Setting(modules.Regression):
+        def on_train_start(self):
+            self.trainer.optimizers = self.trainer.optimizers
+            self.trainer.optimizers = [torch.optim.SGD(self.parameters(), 0.1)]
+
+    refused(Setting(), tmp_path, ValueError, "return them in configure_optimizers")
+
+
 def test_a_metric_that_nobody_has_logged_is_an_error_or_a_warning(tmp_path):
     class Looking(modules.Plateau):
         strict = True

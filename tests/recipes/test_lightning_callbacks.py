@@ -41,7 +41,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists:UserWarning"),
 ]
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "migrating" / "lightning.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "lightning.md"
 QUIET = {"logger": None, "report": None, "runtime_info": None}
 BATCHES = [torch.tensor([[1.0, 2.0], [3.0, float(n)]]) for n in range(3)]
 
@@ -167,9 +167,7 @@ def test_each_of_lightnings_callbacks_has_a_verdict():
 
 
 def test_the_page_says_which_are_called_and_which_are_not():
-    section = (
-        PAGE.read_text().split("### Lightning's own", 1)[1].split("\n| Lightning's loggers")[0]
-    )
+    section = PAGE.read_text().split("## Callbacks", 1)[1]
     rows = re.findall(r"^\| (`[^|]+) \| (\w+)", section, re.MULTILINE)
     said = {name: word for names, word in rows for name in re.findall(r"`(\w+)`", names)}
     expected = {**dict.fromkeys(CALLED, "called"), **dict.fromkeys(NOT_CALLED, "refused")}
@@ -242,6 +240,38 @@ def test_the_best_files_are_kept_and_read_by_lightning(tmp_path):
         "epoch=2-step=9.ckpt",
         "last.ckpt",
     ]
+
+
+def test_the_last_file_is_written_of_an_epoch_that_is_cut(tmp_path):
+    keeper = ModelCheckpoint(tmp_path / "kept", save_top_k=-1, filename="{epoch}-{step}")
+    runner = _run(keeper, tmp_path, 1)
+    steps = runner.model.trainer.global_step + 1
+    keeper = ModelCheckpoint(tmp_path / "kept", save_top_k=-1, filename="{epoch}-{step}")
+    Runner(
+        Module(),
+        tmp_path,
+        BATCHES,
+        train_cfg={"max_steps": steps},
+        default_hooks=QUIET,
+        visualizer=False,
+        custom_hooks=[keeper],
+    ).train()
+    assert (tmp_path / "kept" / f"epoch=1-step={steps}.ckpt").exists()
+
+
+def test_savers_and_early_stopping_are_found_at_the_trainer(tmp_path):
+    trainer = _run(Count(), tmp_path, 1).model.trainer
+    assert (trainer.checkpoint_callback, trainer.checkpoint_callbacks) == (None, [])
+    assert (trainer.early_stopping_callback, trainer.early_stopping_callbacks) == (None, [])
+    keeper = ModelCheckpoint(tmp_path / "kept")
+    trainer = _run(keeper, tmp_path, 1).model.trainer
+    assert trainer.checkpoint_callback is keeper
+    assert trainer.checkpoint_callbacks == [keeper]
+    stops = EarlyStopping("val_loss")
+    trainer = _run(stops, tmp_path, 1).model.trainer
+    assert trainer.early_stopping_callback is stops
+    assert trainer.early_stopping_callbacks == [stops]
+    assert trainer.checkpoint_callback is None
 
 
 def test_the_learning_rate_is_monitored(tmp_path):

@@ -130,6 +130,14 @@ FACTS = (
     "fast_dev_run",
     "limit_train_batches",
     "limit_val_batches",
+    "num_sanity_val_batches",
+    "val_check_batch",
+    "val_check_interval",
+    "enable_validation",
+    "received_sigterm",
+    "interrupted",
+    "device_ids",
+    "distributed_sampler_kwargs",
     "check_val_every_n_epoch",
     "is_last_batch",
     "should_stop",
@@ -194,6 +202,32 @@ def test_the_facts_of_the_trainer_are_those_of_lightnings(tmp_path):
         assert (here, differing) == (where, {})
 
 
+@pytest.mark.parametrize(
+    ("options", "cfg"),
+    [
+        ({"val_check_interval": 0.5}, {"val_interval": 0.5}),
+        ({"check_val_every_n_epoch": 2}, {"val_interval": 2}),
+        (
+            {"check_val_every_n_epoch": None, "val_check_interval": 4},
+            {"by_epoch": False, "val_interval": 4},
+        ),
+        (
+            {"limit_train_batches": 0.5, "limit_val_batches": 3},
+            {"limit_batches": 0.5},
+        ),
+    ],
+)
+def test_the_facts_of_intervals_and_parts_are_in_lightnings_words(options, cfg, tmp_path):
+    one, other = modules.twins(Curious)
+    theirs(one, tmp_path / "theirs", validates=True, **options)
+    loaders = {"val_cfg": {"limit_batches": options.get("limit_val_batches")}}
+    train_cfg = {"max_epochs": 3, **cfg}
+    ours(other, tmp_path / "ours", validates=True, train_cfg=train_cfg, **loaders)
+    names = [name for name in FACTS if "check" in name or "limit" in name]
+    (_, expected), (_, seen) = one.seen[1], other.seen[1]
+    assert {name: seen[name] for name in names} == {name: expected[name] for name in names}
+
+
 class TwoLoaders(modules.Regression):
     """Tells several validation loaders apart, and one metric of all of them."""
 
@@ -244,6 +278,115 @@ def test_a_name_that_several_things_go_by_is_made_several_in_the_stream(tmp_path
     metrics = runner.trainer.state.metrics
     assert {"loss", "loss_epoch", "train_loss_step", "train_loss_epoch", "val_loss"} <= {*metrics}
     assert runner.model.trainer.callback_metrics["loss"] == metrics["train_loss_epoch"]
+
+
+NAMES_OF_THE_RUN = ("lr", "time", "data_time", "samples/s", "eta", "memory", "epoch", "step", "run")
+
+
+class Reserved(modules.Regression):
+    """Logs by names that the run has numbers and columns by, everywhere."""
+
+    def on_train_epoch_start(self):
+        self.logger.log_metrics({"engine": 1.0, "lr/1": 2.0})
+
+    def training_step(self, batch, batch_idx):
+        self.log_dict(dict.fromkeys(NAMES_OF_THE_RUN, 1.0))
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx):
+        self.log_dict(dict.fromkeys(NAMES_OF_THE_RUN, 2.0))
+
+    def test_step(self, batch, batch_idx):
+        self.log_dict(dict.fromkeys(NAMES_OF_THE_RUN, 3.0))
+
+
+def test_names_that_the_run_has_itself_get_what_runs_before_them(tmp_path):
+    data = {"val_dataloader": modules.batches(1), "test_dataloader": modules.batches(1)}
+    options = modules.runner(Reserved(), tmp_path, **data)
+    del options["visualizer"]  # journal and files have columns
+    options["default_hooks"] = {"logger": {"progress_bar": False, "interval": 1}}
+    runner = Runner(**options)
+    runner.train()
+    metrics = runner.trainer.state.metrics
+    assert {metrics[f"train_{name}"] for name in NAMES_OF_THE_RUN} == {1.0}
+    assert {metrics[f"val_{name}"] for name in NAMES_OF_THE_RUN} == {2.0}
+    assert (metrics["train_engine"], metrics["train_lr/1"]) == (1.0, 2.0)
+    assert runner.model.trainer.callback_metrics.keys() >= {*NAMES_OF_THE_RUN}
+    assert runner.val() == {f"val_{name}": 2.0 for name in NAMES_OF_THE_RUN}
+    assert runner.test() == {f"test_{name}": 3.0 for name in NAMES_OF_THE_RUN}
+    assert runner.trainer.history["lr"].count
+
+
+class WithExtras(modules.Regression):
+    """Returns more than its loss, under names that the run has itself, too."""
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        return {"loss": loss, "lr": 7.0, "epoch": 3, "answers": loss.detach().expand(2)}
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        assert {"lr", "epoch", "answers"} < outputs.keys()
+
+
+def test_what_a_step_returns_beside_its_loss_is_for_hooks_and_not_logged(tmp_path):
+    options = modules.runner(WithExtras(), tmp_path)
+    options["default_hooks"] = {"logger": {"progress_bar": False, "interval": 1}}
+    runner = Runner(**options)
+    runner.train()
+    history = runner.trainer.history
+    assert history["loss"].count
+    assert history["lr"].mean() < 1
+    assert "answers" not in history
+    assert "epoch" not in history
+
+
+class Rare(modules.Regression):
+    """Logs in the first batch of an epoch alone."""
+
+    def training_step(self, batch, batch_idx):
+        if batch_idx == 0:
+            self.log("rare", float(self.current_epoch))
+        return super().training_step(batch, batch_idx)
+
+
+def test_what_one_batch_has_logged_is_not_shown_with_the_next(tmp_path):
+    runner = Runner(**modules.runner(Rare(), tmp_path))
+    runner.train()
+    assert runner.trainer.history["rare"].count == modules.EPOCHS
+
+
+def test_an_epoch_that_a_limit_has_cut_ends_as_in_lightning(tmp_path):
+    one, other = modules.twins(Talkative)
+    expected = theirs(one, tmp_path / "theirs", validates=True, max_steps=17)
+    options = {"train_cfg": {"max_epochs": 3, "max_steps": 17}}
+    assert ours(other, tmp_path / "ours", validates=True, **options) == expected
+    assert [where for where, *_ in one.seen] == [where for where, *_ in other.seen]
+    assert other.seen[-1][:2] == one.seen[-1][:2]
+    assert other.seen[-2][:2] == one.seen[-2][:2]
+    assert other.trainer.current_epoch == one.trainer.current_epoch == 2
+
+
+def test_an_epoch_that_is_gone_on_with_and_cut_then_ends_as_if_it_had_been_one(tmp_path):
+    options = {
+        "default_hooks": {**modules.QUIET, "checkpoint": {"interval": 1, "by_epoch": False}},
+        "experiment_name": "run",
+        "train_cfg": {"max_steps": 13},
+    }
+
+    class Cut(Talkative):
+        def on_train_batch_start(self, batch, batch_idx):
+            if self.trainer.global_step == 12:
+                raise KeyboardInterrupt
+
+    _, whole = modules.twins(Talkative)
+    expected = ours(whole, tmp_path / "whole", **options)
+    _, one = modules.twins(Cut)
+    with pytest.raises(KeyboardInterrupt):
+        ours(one, tmp_path / "cut", **options)
+    _, other = modules.twins(Talkative)
+    assert ours(other, tmp_path / "cut", resume=True, **options) == expected
+    assert [where for where, *_ in other.seen][-2:] == ["on_train_epoch_end", "on_train_end"]
+    assert other.seen[-2] == whole.seen[-2]
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,19 @@ def test_training_epoch_end_has_all_outputs(tmp_path):
     assert runner.model.seen == [[0, 1, 2], "end"] * 2
 
 
+def test_training_epoch_end_has_those_of_an_epoch_that_a_limit_has_cut(tmp_path):
+    class Module(Linear):
+        def training_step(self, batch, batch_idx):
+            return self.layer(batch).mean()
+
+        def training_epoch_end(self, outputs):
+            self.seen.append((self.current_epoch, len(outputs)))
+
+    runner = _runner(Module(), tmp_path, BATCHES, train_cfg={"max_steps": 5})
+    runner.train()
+    assert runner.model.seen == [(0, 3), (1, 2)]
+
+
 def test_outputs_of_a_validation_behind_an_epoch_that_was_cut_are_all_there(tmp_path):
     class Module(Linear):
         def on_train_batch_start(self, batch, batch_idx):

@@ -16,6 +16,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, ValLoop
 from torch.utils.data import DataLoader, TensorDataset
 
 from footplate import Runner
+from footplate.recipes.composition.mmengine.runner import as_mmengine
 from footplate.recipes.config.layers import load
 from footplate.recipes.config.objects import SAFE, Objects
 from footplate.recipes.config.problems import ConfigError
@@ -55,6 +56,20 @@ def test_a_project_is_trained_by_its_file_in_python(files, style):
     assert int(best) % 5 == 0
     tester = Runner.from_checkpoint(runner.folder)
     assert tester.val() == {"right": 1.0}
+
+
+@pytest.mark.covers("H2")
+def test_hooks_see_a_config_and_a_name_as_in_mmengine(files):
+    runner = Runner.from_cfg("older.py")
+    seen = as_mmengine(runner)
+    assert seen.cfg.data_root == "here"
+    assert "cfg" not in seen.cfg
+    assert seen.cfg.filename == "older.py"
+    assert seen.experiment_name == f"older_{runner.timestamp}"
+    named = as_mmengine(Runner.from_cfg("older.py", experiment_name="named"))
+    assert named.experiment_name == f"named_{named.timestamp}"
+    plain = as_mmengine(Runner(**{**project(), "experiment_name": None}))
+    assert plain.experiment_name == plain.timestamp
 
 
 @pytest.mark.covers("H2")

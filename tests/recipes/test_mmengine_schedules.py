@@ -167,6 +167,7 @@ def test_schedulers_that_were_made_go_on_where_they_stood():
     for scheduler in (one, same):
         scheduler.step()
     assert values(other) == values(optimizer)
+    assert (one.last_epoch, same.last_epoch) == (5, 5)
     assert handler.unit == "iteration"
 
 

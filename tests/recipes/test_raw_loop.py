@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import io
 import multiprocessing
+import pickle
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from footplate import Engine, Events, load_checkpoint
@@ -251,6 +254,58 @@ def test_epochs_that_are_left_go_on_to_the_same_bits(tmp_path, kind, at):
         assert next(again.loop.epochs(3)) == at // 3
 
 
+def barred(folder, leave, stop=None):
+    """The batches that epochs see which are left behind the second, under a bar kept by name."""
+    tqdm = pytest.importorskip("tqdm").tqdm
+    made, seen = Made(folder), []
+    loop = made.loop
+    loop.resume()
+    for epoch in loop.epochs(2):
+        bar = tqdm(loop.batches(), file=io.StringIO())
+        for number, (x, y) in enumerate(bar, 1):
+            loop.update(F.mse_loss(loop.model(x), y))
+            seen.append((epoch, x.sum().item()))
+            if number == 2:
+                if leave == "in place of break":
+                    loop.leave()
+                else:
+                    break
+        if leave == "behind it":
+            loop.leave()
+        loop.save()
+        if epoch == stop:
+            break
+    return seen, made.vector
+
+
+@pytest.mark.parametrize("leave", ["behind it", "in place of break"])
+def test_an_epoch_under_a_bar_is_left_by_name(tmp_path, leave):
+    whole, weights = barred(tmp_path / "whole", leave)
+    assert [epoch for epoch, _ in whole] == [1, 1, 2, 2]
+    barred(tmp_path / "cut", leave, stop=1)
+    seen, again = barred(tmp_path / "cut", leave)
+    assert seen == whole[2:]
+    assert torch.equal(again, weights)
+
+
+@pytest.mark.filterwarnings("ignore:epoch 2 was left behind a save")
+def test_a_break_under_a_bar_that_is_not_named_is_told_of(tmp_path):
+    with pytest.warns(RuntimeWarning, match=r"epoch 1 was left .*call loop.leave\(\) before save"):
+        barred(tmp_path, leave="by break")
+
+
+def test_leaving_belongs_to_an_epoch(tmp_path):
+    loop = Made(tmp_path).loop
+    with pytest.raises(RuntimeError, match=r"leave\(\) was called outside of an epoch"):
+        loop.leave()
+    for _ in loop.epochs(2):
+        loop.leave()  # before it has begun
+        for x, y in loop.batches():
+            loop.update(F.mse_loss(loop.model(x), y))
+        loop.leave()
+    assert loop.iteration == 10
+
+
 def test_saving_changes_nothing(tmp_path):
     often = Made(tmp_path / "often").train(save_at=range(1, 16))
     assert torch.equal(often.vector, Made(tmp_path / "never").train().vector)
@@ -469,6 +524,119 @@ def test_the_model_computes_in_half_and_gives_full_precision(tmp_path):
         model.nothing  # noqa: B018
 
 
+class Net(nn.Module):
+    """A model whose loss is a method, and that keeps a layer from training."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.layers = nn.ModuleDict({"first": nn.Linear(3, 4), "kept": nn.Linear(4, 1)})
+        self.heard, self.notes = [], {}
+
+    def forward(self, x):
+        return self.scale * self.layers["kept"](self.layers["first"](x))
+
+    def loss_of(self, x, y):
+        given = self(x)
+        self.heard.append(given.dtype)
+        return given, self.layers["first"](x)
+
+    def noted(self):
+        return self.notes
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.layers["kept"].eval()
+        return self
+
+
+def called_in_half():
+    net = Net()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    data = [(torch.ones(2, 3), torch.ones(2, 1))]
+    return net, setup(net, sgd, data, device="cpu", precision="bf16")
+
+
+def test_methods_of_the_model_compute_in_half_and_give_full_precision():
+    net, loop = called_in_half()
+    given, hidden = loop.model.loss_of(torch.ones(2, 3), torch.ones(2, 1))
+    assert net.layers["first"](torch.ones(2, 3)).dtype is torch.float32
+    assert [given.dtype, hidden.dtype] == [torch.float32] * 2
+    half = torch.nn.functional.linear(
+        torch.ones(2, 3).bfloat16(),
+        net.layers["first"].weight.bfloat16(),
+        net.layers["first"].bias.bfloat16(),
+    )
+    assert torch.equal(hidden, half.float())
+    assert loop.model.noted() is net.notes
+    assert loop.model.loss_of.__name__ == "loss_of"
+
+
+def test_all_but_calling_is_the_models():
+    net, loop = called_in_half()
+    model = loop.model
+    assert isinstance(model, nn.Module)
+    assert [one for one, _ in model.named_parameters()] == [
+        one for one, _ in net.named_parameters()
+    ]
+    assert [one for one, _ in model.named_modules()] == [one for one, _ in net.named_modules()]
+    assert list(map(id, model.parameters())) == list(map(id, net.parameters()))
+    model.threshold = 0.5
+    model.register_buffer("seen", torch.zeros(1))
+    model.head = nn.Linear(1, 1)
+    assert net.threshold == 0.5
+    assert {"seen", "head.weight", "scale"} <= net.state_dict().keys() == model.state_dict().keys()
+    del model.head
+    assert not hasattr(net, "head")
+    assert model.eval() is model
+    assert (model.training, net.training) == (False, False)
+    assert model.train() is model
+    assert (model.training, net.layers["kept"].training) == (True, False)
+    net.eval()
+    assert not model.training
+    assert model.double() is model
+    assert net.scale.dtype is torch.float64
+    assert bool(model)
+    assert repr(model) == repr(net)
+
+
+def test_items_are_the_models():
+    nets = nn.ModuleDict({"a": nn.Linear(1, 1)})
+    sgd = torch.optim.SGD(nets.parameters(), lr=0.1)
+    model = setup(nets, sgd, [1], device="cpu", precision="bf16").model
+    assert (model["a"], list(model), len(model)) == (nets["a"], ["a"], 1)
+    assert "a" in model
+    assert "b" not in model
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_is_one_of_the_model_alone(copied):
+    net, loop = called_in_half()
+    other = copied(loop.model)
+    assert type(other) is Net
+    assert other.scale is not net.scale
+    assert vars(other).keys() == vars(net).keys()
+
+
+def test_an_average_of_it_is_one_of_the_model():
+    net, loop = called_in_half()
+    average = AveragedModel(loop.model)
+    for _ in loop.epochs(1):
+        for x, y in loop.batches():
+            loop.update(F.mse_loss(loop.model(x), y))
+    average.update_parameters(loop.model)
+    assert type(average.module) is Net
+    assert torch.equal(average.module.scale, net.scale)
+
+
+def test_it_can_be_compiled():
+    _, loop = called_in_half()
+    x = torch.ones(2, 3)
+    compiled = torch.compile(loop.model, backend="eager")
+    assert torch.equal(compiled(x), loop.model(x))
+    assert compiled(x).dtype is torch.float32
+
+
 def test_in_full_precision_the_model_is_the_model(tmp_path):
     made = Made(tmp_path)
     assert made.loop.model is made.net
@@ -610,6 +778,47 @@ def test_update_belongs_to_a_batch(tmp_path):
             loop.update(loss)
 
 
+def test_a_loss_is_one_number(tmp_path):
+    loop = Made(tmp_path).loop
+    for _ in loop.epochs(1):
+        for x, y in loop.batches():
+            loss = F.mse_loss(loop.model(x), y, reduction="none")
+            with pytest.raises(
+                ValueError, match=r"one number, given a tensor of shape \(\d, 1\); give"
+            ):
+                loop.update(torch.cat([loss, loss]))
+            with pytest.raises(TypeError, match=r"the loss of a batch, a tensor, given 0\.5"):
+                loop.update(0.5)
+            loop.update(loss.mean()[None])
+    assert loop.iteration == 5
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("bf16-mixed", "here it is 'bf16'"),
+        ("16-mixed", "here it is 'fp16'"),
+        (16, "here it is 'fp16'"),
+        ("32-true", "here it is 'fp32'"),
+        ("bf16-true", r"here it is no precision at all.*model.to\(torch.bfloat16\)"),
+    ],
+)
+def test_a_precision_by_fabrics_name_is_told_its_own(tmp_path, theirs, ours):
+    with pytest.raises(ValueError, match=f"precision={theirs!r} is Fabric's name; {ours}"):
+        Made(tmp_path, precision=theirs)
+
+
+def test_no_epochs_are_none(tmp_path):
+    made = Made(tmp_path)
+    assert list(made.loop.epochs(0)) == []
+    assert not list(tmp_path.iterdir())
+    made.train(1).loop.save()
+    again = Made(tmp_path)
+    again.loop.resume()
+    assert list(again.loop.epochs(0)) == []
+    assert len(again.train(2).seen) == 5
+
+
 def test_a_save_amid_a_batch_is_refused(tmp_path):
     loop = Made(tmp_path).loop
     for _ in loop.epochs(1):
@@ -693,7 +902,7 @@ def test_data_that_are_used_up_are_told_of():
 
 
 def test_a_number_of_epochs_is_whole(tmp_path):
-    with pytest.raises(ValueError, match="epochs is a whole number from 1 on, given '3'"):
+    with pytest.raises(ValueError, match="epochs is a whole number from 0 on, given '3'"):
         Made(tmp_path).loop.epochs("3")
 
 

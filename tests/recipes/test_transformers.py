@@ -256,6 +256,41 @@ def test_decay_of_two_groups_and_a_linear_warm_up_are_those_of_its_own_trainer(t
     assert same(model, theirs)
 
 
+@pytest.mark.covers("K5")
+def test_windows_that_weigh_tokens_are_those_of_its_own_trainer(tmp_path):
+    """To the rounding: that one divides each sum of losses, and ours their total."""
+    pytest.importorskip("accelerate")
+    batches = thirty_batches("language_model")
+    for number, batch in enumerate(batches):
+        batch["labels"] = batch["labels"].clone()
+        batch["labels"][:, LENGTH - number % 7 * 3 :] = -100  # padding
+    model, theirs = made_model("language_model"), made_model("language_model")
+    made = Runner(
+        **configured(
+            tmp_path,
+            model=model,
+            train_dataloader=DataLoader(batches, batch_size=None),
+            train_cfg={
+                "max_epochs": 1,
+                "weigh": lambda batch: (batch["labels"][:, 1:] != -100).sum(),
+            },
+            optim_wrapper={
+                "optimizer": torch.optim.AdamW(model.parameters(), 3e-3),
+                "accumulative_counts": 2,
+                "clip_grad": {"max_norm": 0.5},
+            },
+        )
+    )
+    made.trainer.add_event_handler(Events.STARTED, lambda: torch.manual_seed(11))
+    made.train()
+    adamw = torch.optim.AdamW(theirs.parameters(), 3e-3)
+    trained_by_transformers(
+        tmp_path / "theirs", theirs, batches, adamw, gradient_accumulation_steps=2
+    )
+    for ours, its in zip(model.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(ours, its, rtol=0, atol=5e-5)
+
+
 @pytest.mark.covers("G1")
 def test_a_run_resumes_amid_an_epoch_with_its_dropout(tmp_path):
     def made(folder, **changes):

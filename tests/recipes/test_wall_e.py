@@ -298,6 +298,17 @@ def test_an_unknown_option_of_training_is_an_error_that_names_it(tmp_path):
         runner(tmp_path, model_of(wall_e.BaseModel), cfg={"training": {"val_intervall": 2}})
 
 
+def test_a_group_that_is_nearly_training_is_warned_of(tmp_path):
+    cfg = {"trainig": {"val_iters": 5}}
+    with pytest.warns(UserWarning, match="'trainig'.* Did you mean 'training'"):
+        runner(tmp_path, model_of(wall_e.BaseModel), cfg=cfg)
+
+
+@pytest.mark.parametrize("cfg", [{"training": None, "trainer": {}}, {"data": {"size": 3}}])
+def test_other_groups_are_the_users_own(tmp_path, cfg):
+    assert runner(tmp_path, model_of(wall_e.BaseModel), cfg=cfg).cfg["cfg"] == cfg
+
+
 @pytest.mark.parametrize("enable", [True, False])
 def test_checkpoints_are_turned_on_and_off(tmp_path, enable):
     run = runner(
@@ -338,6 +349,27 @@ def test_evaluators_are_given_the_runners_state(tmp_path, several):
     assert (metrics["behind"], metrics["at"]) == (2, 12)
 
 
+class Heir(Right):
+    """One whose base class has the place for the state."""
+
+
+class Told(Accuracy):
+    """One of pytorch-ignite's that has such a place, too."""
+
+    runner_state = None
+
+
+@pytest.mark.covers("E3")
+@pytest.mark.parametrize("kind", [Heir, type("Heir", (Told,), {})])
+@pytest.mark.parametrize("role", ["train", "valid", "test"])
+def test_the_evaluator_of_each_role_is_given_the_state_through_its_base_class(tmp_path, role, kind):
+    evaluator = kind()
+    given = {f"{role}_evaluator": {"right": evaluator, "accuracy": Accuracy()}}
+    run = runner(tmp_path, model_of(wall_e.BaseModel), **given)
+    assert evaluator.runner_state.model is run.model
+    assert "runner_state" not in vars(given[f"{role}_evaluator"]["accuracy"])
+
+
 @pytest.mark.covers("E1")
 def test_a_train_evaluator_measures_training(tmp_path):
     run = runner(tmp_path, model_of(wall_e.BaseModel), train_evaluator={"trained": Accuracy()})
@@ -345,14 +377,18 @@ def test_a_train_evaluator_measures_training(tmp_path):
     assert 0 <= run.trainer.state.metrics["trained"] <= 1
 
 
+class Loop:
+    """A loop of the user's, which counts its runs."""
+
+    def __init__(self):
+        self.runs = 0
+
+    def run(self):
+        self.runs += 1
+        return {"runs": self.runs}
+
+
 def test_own_loops_take_the_place_of_the_default_ones(tmp_path):
-    class Loop:
-        def __init__(self):
-            self.runs = 0
-
-        def run(self):
-            self.runs += 1
-
     train, test = Loop(), Loop()
     run = runner(tmp_path, model_of(wall_e.BaseModel), train_loop=train, test_loop=test)
     run.fit()
@@ -360,10 +396,66 @@ def test_own_loops_take_the_place_of_the_default_ones(tmp_path):
     assert (train.runs, test.runs) == (1, 1)
 
 
-@pytest.mark.parametrize(("call", "needs"), [("fit", "train"), ("valid", "val"), ("test", "test")])
+@pytest.mark.parametrize("call", ["fit", "valid", "test"])
+def test_own_loops_need_no_loader(tmp_path, call):
+    loops = {name: Loop() for name in ("fit", "valid", "test")}
+    run = wall_e.Runner(
+        model_of(wall_e.BaseModel),
+        train_loop=loops["fit"],
+        valid_loop=loops["valid"],
+        test_loop=loops["test"],
+        valid_evaluator=Right(),
+        work_dir=tmp_path,
+        default_hooks=QUIET,
+    )
+    told = getattr(run, call)()
+    assert {name: one.runs for name, one in loops.items() if one.runs} == {call: 1}
+    assert told == (None if call == "fit" else {"runs": 1})
+
+
+def test_an_own_loop_without_loader_validates_behind_each_epoch(tmp_path):
+    valid = Loop()
+    given = {"valid_loop": valid, "valid_data_loader": None, "valid_evaluator": None}
+    run = runner(tmp_path, model_of(wall_e.BaseModel), epochs=3, **given)
+    run.fit()
+    assert valid.runs == 3
+
+
+def test_an_own_loop_of_the_test_is_no_data_to_predict_of(tmp_path):
+    given = {"test_loop": Loop(), "test_data_loader": None, "test_evaluator": None}
+    run = runner(tmp_path, model_of(wall_e.BaseModel), **given)
+    with pytest.raises(ValueError, match="needs predict_dataloader or test_data_loader, which"):
+        run.predict()
+
+
+@pytest.mark.parametrize("name", ["train_dataloader", "val_dataloader", "val_evaluator"])
+def test_an_argument_by_its_name_elsewhere_is_refused(tmp_path, name):
+    here = {"val_dataloader": "valid_data_loader", "val_evaluator": "valid_evaluator"}
+    here = here.get(name, "train_data_loader")
+    with pytest.raises(TypeError, match=f"{name}= is {here}= with this Runner"):
+        runner(tmp_path, model_of(wall_e.BaseModel), **{name: DATA})
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("valid_data_loader", "valid_evaluator, but no valid_data_loader for it"),
+        ("valid_evaluator", r"nothing to measure there; give Runner\(…, valid_evaluator="),
+    ],
+)
+def test_half_of_an_evaluation_is_an_error_in_the_words_of_this_constructor(tmp_path, gone, said):
+    run = runner(tmp_path, nn.Linear(3, 3), **{gone: None})
+    with pytest.raises(ValueError, match=said):
+        run.check_measured("val", "valid")
+
+
+@pytest.mark.parametrize(
+    ("call", "needs"),
+    [("fit", "train_data_loader"), ("valid", "valid_data_loader"), ("test", "test_data_loader")],
+)
 def test_a_call_without_data_says_what_is_missing(tmp_path, call, needs):
     run = wall_e.Runner(model_of(wall_e.BaseModel), work_dir=tmp_path, default_hooks=QUIET)
-    with pytest.raises(ValueError, match=f"{needs}_dataloader"):
+    with pytest.raises(ValueError, match=f"needs {needs}, .*{needs}="):
         getattr(run, call)()
 
 

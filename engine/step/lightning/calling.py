@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .trainer import LightningTrainer
 
-__all__ = ["call_module", "library", "tell", "within"]
+__all__ = ["PACKAGES", "call_module", "library", "tell", "within"]
+
+PACKAGES = ("lightning", "pytorch_lightning")
+"""The two names of the library."""
 
 _MODULE = "LightningModule"
 _NAMED = "_current_fx_name"  # where a LightningModule keeps which of its methods runs
@@ -83,7 +86,16 @@ def library(module: Any, path: str) -> Any:
     Args:
         module: the module.
         path: of the part, ``"core.optimizer"`` say.
+
+    Raises:
+        TypeError: for what is no LightningModule, ``None`` where the module is gone included.
     """
-    base = next(one for one in type(module).__mro__ if one.__name__ == _MODULE)
+    base = next((one for one in type(module).__mro__ if one.__name__ == _MODULE), None)
+    if base is None:
+        gone = "; a trainer holds its module weakly, so keep the module" if module is None else ""
+        raise TypeError(
+            f"{path!r} is looked for in the library of a LightningModule, given "
+            f"{type(module).__name__}{gone}."
+        )
     package = base.__module__.removesuffix(".core.module")
     return importlib.import_module(f"{package}.{path}")

@@ -13,12 +13,12 @@ from .calling import call_module, library
 from .overridden import overridden
 
 if TYPE_CHECKING:
-    from .for_callbacks import ForCallbacks
+    from .trainer import LightningTrainer
 
 __all__ = ["checkpoint_of", "described", "remove", "write"]
 
 
-def described(trainer: ForCallbacks) -> dict[str, Any]:
+def described(trainer: LightningTrainer) -> dict[str, Any]:
     """Where a run stands, its weights and hyper-parameters, under Lightning's keys.
 
     Args:
@@ -37,7 +37,7 @@ def described(trainer: ForCallbacks) -> dict[str, Any]:
     return found
 
 
-def checkpoint_of(trainer: ForCallbacks, checkpoint: dict[str, Any]) -> dict[str, Any]:
+def checkpoint_of(trainer: LightningTrainer, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """What is described, with the states of the callbacks, and what hooks make of that.
 
     Args:
@@ -55,7 +55,7 @@ def checkpoint_of(trainer: ForCallbacks, checkpoint: dict[str, Any]) -> dict[str
     return checkpoint
 
 
-def write(trainer: ForCallbacks, path: str | os.PathLike[str], *, weights_only: bool) -> None:
+def write(trainer: LightningTrainer, path: str | os.PathLike[str], *, weights_only: bool) -> None:
     """Write a file that the module's ``load_from_checkpoint`` reads; it appears whole.
 
     It has weights, hyper-parameters and states, but not what a run goes on with to the bit: that

@@ -17,7 +17,9 @@ from ...samplers import parts_of
 from ...state import Next
 from ...stream.scalars import METRICS_COMPUTED, VALUE_LOGGED
 from ..guests import descends_from
+from ..losses import WithExtras
 from ..torch_measure import TorchMeasure
+from .names import stream_name
 from .results import Results
 
 if TYPE_CHECKING:
@@ -74,6 +76,10 @@ class LightningLog(Handler):
         if self.role == "train":
             add(Events.ITERATION_COMPLETED, self._stop_epoch, priority=Priority.LOWEST)
             add(Events.EPOCH_COMPLETED, self._stop, priority=Priority.LOWEST)
+            add(Events.TERMINATE, self._results_stand, priority=first)
+            add(Events.TERMINATE, self._end_part, priority=_EPOCH_IS_DONE["train"])
+            for end in (Events.EPOCH_COMPLETED, Events.TERMINATE):
+                add(end, self._epoch_is_told, priority=Priority.LOWEST)
 
     # ------------------------------------------------------------------ runs
 
@@ -85,7 +91,7 @@ class LightningLog(Handler):
             self.results.reset()
             self._measures_now()
             if self.role == "train":
-                self.trainer.should_stop = False
+                self.trainer.should_stop = self.trainer.within_epoch = False
                 self.trainer.names.clear()
         self.results.by_step = False
 
@@ -95,6 +101,8 @@ class LightningLog(Handler):
 
     def _begin_epoch(self, engine: Engine) -> None:
         self.results.by_step = False
+        if self.role == "train":
+            self.trainer.within_epoch = True
 
     def _begin_batch(self, engine: Engine) -> None:
         results = self.results
@@ -123,7 +131,7 @@ class LightningLog(Handler):
 
     def _claim_output(self, output: Any) -> None:
         """Leave the names of what the step reports to that."""
-        for name in output if isinstance(output, dict) else ():
+        for name in output.logged if isinstance(output, WithExtras) else ():
             self.trainer.names.setdefault(name, "output")
             self.trainer.names.setdefault(f"{name}_epoch", "output")
 
@@ -139,6 +147,14 @@ class LightningLog(Handler):
             report(engine, self._over_epoch())
         results.reset()
 
+    def _end_part(self, engine: Engine) -> None:
+        """End an epoch that a limit of steps or of time has cut; it is not validated."""
+        if self.trainer.within_epoch:
+            self._end_epoch(engine)
+
+    def _epoch_is_told(self, engine: Engine) -> None:
+        self.trainer.within_epoch = False
+
     def _over_epoch(self) -> dict[str, float]:
         found = {}
         for one in self.results:
@@ -149,14 +165,9 @@ class LightningLog(Handler):
         return found
 
     def _named(self, name: str, origin: str) -> str:
-        """A name of the stream of training, which stands for values of one origin alone."""
-        if self.role == "test":
-            return name
-        names, fuller = self.trainer.names, f"{self.role}_{name}"
-        for candidate in (name, fuller, f"{fuller}_{origin}"):
-            if names.setdefault(candidate, origin) == origin:
-                return candidate
-        return name
+        """What a value goes by in the stream; a test has one of its own."""
+        claimed = {} if self.role == "test" else self.trainer.names
+        return stream_name(name, self.role, origin, claimed)
 
     # ------------------------------------------------------------------ ending early
 
@@ -188,6 +199,7 @@ class LightningLog(Handler):
             "names": dict(self.trainer.names),
             "metrics": {name: one.state_dict() for name, one in measures.items()},
             "monitored": dict(self.trainer.callback_metrics),
+            "within_epoch": self.trainer.within_epoch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -203,6 +215,7 @@ class LightningLog(Handler):
         self.trainer.names = dict(state["names"])
         self.results.load_state_dict(state["results"])
         self.trainer.monitored(state["monitored"])
+        self.trainer.within_epoch = state["within_epoch"]
 
 
 def metrics_in(module: nn.Module) -> Iterator[tuple[str, Any]]:

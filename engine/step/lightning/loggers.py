@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...placement.ranks import is_first
+from .names import is_taken
 
 if TYPE_CHECKING:
     from ...stream.sink import Sink
@@ -25,6 +26,17 @@ class StreamLogger:
 
     def __init__(self, trainer: LightningTrainer) -> None:
         self._trainer = trainer
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name == "experiment":
+            raise AttributeError(self._no_client())
+        raise AttributeError(
+            f"the logger of this module is Footplate's, which has no {name!r}; numbers go to the "
+            f"run's sinks by log_metrics(), and for anything else logger.experiment is the client "
+            f"of the first sink that has one, as TensorBoard's writer."
+        )
 
     @property
     def name(self) -> str:
@@ -59,17 +71,23 @@ class StreamLogger:
         for sink in sinks:
             if (client := getattr(sink, "client", None)) is not None:
                 return client
-        raise AttributeError(
-            f"none of the sinks of this run ({', '.join(str(one.name) for one in sinks)}) has a "
-            f"client that is open; give the runner visualizer=dict(type='TensorBoard'), say."
+        raise AttributeError(self._no_client())
+
+    def _no_client(self) -> str:
+        sinks = ", ".join(one.name or type(one).__name__ for one in self._sinks)
+        return (
+            f"none of the sinks of this run ({sinks}) has a client that is open; give the runner "
+            f"visualizer=dict(type='TensorBoard'), say."
         )
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Hand numbers to the stream; they are logged at its next log point."""
-        engine = self._trainer.engine()
-        for name, value in metrics.items():
-            if engine is not None:
-                engine.log(name, value)
+        """Hand numbers to the stream; they are logged at its next log point.
+
+        Those by a name that the run itself has numbers by get ``train_`` before it.
+        """
+        if (engine := self._trainer.engine()) is not None:
+            for name, value in metrics.items():
+                engine.log(f"train_{name}" if is_taken(name) else name, value)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Have them kept with the run's own hyper-parameters."""

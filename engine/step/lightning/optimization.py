@@ -127,11 +127,28 @@ class LightningOptimization(Optimization):
 
         Args:
             forward: gives the batch's loss; ``None`` for a batch that is left out.
+
+        Raises:
+            RuntimeError: if the module's ``optimizer_step`` has not run the closure.
         """
         if not self.closes_next():
             self._closure(forward)
-        else:
-            self._take(lambda: self._closure(forward))
+            return
+        ran = False
+
+        def closure() -> Tensor | None:
+            nonlocal ran
+            ran = True
+            return self._closure(forward)
+
+        self._take(closure)
+        if not ran:
+            raise RuntimeError(
+                f"{type(self.module).__name__}.optimizer_step() has not run its closure, in which "
+                f"training_step and backward are, so nothing was trained on this batch; call "
+                f"optimizer.step(closure=optimizer_closure), or to leave a step out "
+                f"optimizer_closure() alone."
+            )
 
     def _closure(self, forward: Callable[[], Tensor | None]) -> Tensor | None:
         loss = forward()

@@ -10,8 +10,8 @@ from ..accumulation import Accumulation
 from ..optimization import Clip
 from ..precision import Precision
 from .configuration import Scheduled, configured
-from .manner import Options
 from .optimization import LightningOptimization
+from .optimizing import Options
 from .steps import LightningSteps
 
 __all__ = ["lightning_optimizations"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...placement.ranks import world_size
 from ..contract import Contract
-from ..losses import detached, read_loss
+from ..losses import WithExtras, detached, read_loss
 from .calling import call_module
 from .configuration import Scheduled
 from .log import LightningLog
@@ -156,9 +156,11 @@ class LightningSteps(Contract):
             self.schedules.batch_done(stepped=stepped, last=self.trainer.is_last_batch)
 
     def _reported(self, returned: Any, *, keep: bool = False) -> Any:
-        """What the step reports: a loss by its name; extras beside it."""
+        """What the step reports: a loss by its name; extras beside it, which are not logged."""
         if isinstance(returned, Tensor):
             returned = {"loss": returned}
+        if isinstance(returned, Mapping):
+            returned = WithExtras(returned)
         return returned if keep else detached(returned)
 
     # ------------------------------------------------------------------ evaluation

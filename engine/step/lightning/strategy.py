@@ -15,8 +15,8 @@ from ...placement.ranks import barrier, is_first, world_size
 from . import checkpoint
 
 if TYPE_CHECKING:
-    from .manner import Manner
     from .optimization import LightningOptimization
+    from .optimizing import Optimizing
 
 __all__ = ["PrecisionPlugin", "Strategy"]
 
@@ -32,12 +32,12 @@ class Strategy:
 
     handles_gradient_accumulation = False
 
-    def __init__(self, trainer: Manner) -> None:
+    def __init__(self, trainer: Optimizing) -> None:
         self._trainer = weakref.ref(trainer)
         self.precision_plugin = PrecisionPlugin(trainer)
 
     @property
-    def _of(self) -> Manner:
+    def _of(self) -> Optimizing:
         trainer = self._trainer()
         assert trainer is not None, "a module holds its trainer"
         return trainer
@@ -144,7 +144,7 @@ class Strategy:
 class PrecisionPlugin:
     """What ``module.trainer.precision_plugin`` is: it clips, as ``clip_gradients`` asks for it."""
 
-    def __init__(self, trainer: Manner) -> None:
+    def __init__(self, trainer: Optimizing) -> None:
         self._trainer = weakref.ref(trainer)
 
     @property

@@ -9,13 +9,18 @@ from typing import Any
 
 from ...errors import nearest
 from ...placement.ranks import world_size
-from .for_callbacks import ForCallbacks
+from ..guests import descends_from
+from . import checkpoint, loops
+from .calling import PACKAGES, library
 from .loggers import StreamLogger
+from .optimizing import Optimizing
+from .processes import Processes
 from .results import Results
 from .run_facts import RunFacts
 
 __all__ = ["LightningTrainer"]
 
+_ACCELERATORS = {"cuda": "CUDAAccelerator", "mps": "MPSAccelerator"}
 _INSTEAD = {
     "fit": "call runner.train()",
     "validate": "call runner.val()",
@@ -25,7 +30,7 @@ _INSTEAD = {
 }
 
 
-class LightningTrainer(ForCallbacks):
+class LightningTrainer(Optimizing, Processes):
     """The facts of a run under the names of Lightning's trainer. It drives nothing.
 
     Args:
@@ -35,13 +40,12 @@ class LightningTrainer(ForCallbacks):
     Attributes:
         callbacks: Lightning's callbacks that the run has.
         datamodule: Lightning's data module that it has.
+        ckpt_path: the file that the run goes on from: none, as it goes on from checkpoints of ours.
     """
 
     barebones = False
+    ckpt_path = None
     progress_bar_callback = None
-    checkpoint_callback = None
-    checkpoint_callbacks: tuple[Any, ...] = ()
-    early_stopping_callback = None
 
     def __init__(self, module: Any, facts: RunFacts | None = None) -> None:
         super().__init__(module, facts)
@@ -115,6 +119,63 @@ class LightningTrainer(ForCallbacks):
     def default_root_dir(self) -> str:
         """Where the run writes to; where it writes nothing, the working folder."""
         return self.facts.folder() or os.getcwd()
+
+    # ------------------------------------------------------------------ what callbacks ask for
+
+    @property
+    def checkpoint_callbacks(self) -> list[Any]:
+        """The callbacks that save."""
+        return self._callbacks_of("Checkpoint")
+
+    @property
+    def checkpoint_callback(self) -> Any:
+        """The first of them, if there is one."""
+        return next(iter(self.checkpoint_callbacks), None)
+
+    @property
+    def early_stopping_callbacks(self) -> list[Any]:
+        """The callbacks that are Lightning's early stopping."""
+        return self._callbacks_of("EarlyStopping")
+
+    @property
+    def early_stopping_callback(self) -> Any:
+        """The first of them, if there is one."""
+        return next(iter(self.early_stopping_callbacks), None)
+
+    def _callbacks_of(self, kind: str) -> list[Any]:
+        return [one for one in self.callbacks if descends_from(one, kind, *PACKAGES)]
+
+    @property
+    def fit_loop(self) -> loops.Facts:
+        """Where monitors and savers read the step that they log at, and how far the epoch is."""
+        return loops.fit_loop(self)
+
+    @property
+    def accelerator(self) -> Any:
+        """Lightning's own object for the kind of device, which tells how much of it is used."""
+        kinds = library(self.lightning_module, "accelerators")
+        kind = self.strategy.root_device.type
+        return getattr(kinds, _ACCELERATORS.get(kind, "CPUAccelerator"))()
+
+    def save_checkpoint(
+        self, filepath: str | os.PathLike[str], weights_only: bool | None = None, **options: Any
+    ) -> None:
+        """Write a file of Lightning's format; no run of ours goes on from it.
+
+        Args:
+            filepath: of the file.
+            weights_only: whether optimizers and schedulers are left out.
+            options: none.
+
+        Raises:
+            TypeError: for options of Lightning's storage.
+        """
+        if any(one is not None for one in options.values()):
+            raise TypeError(
+                f"save_checkpoint() writes one file to this machine's disk, and takes no "
+                f"{', '.join(options)}."
+            )
+        checkpoint.write(self, filepath, weights_only=bool(weights_only))
 
     # ------------------------------------------------------------------ what self.log() looks for
 

@@ -9,6 +9,7 @@ from ....engine.engine import Engine
 from ....engine.errors import HandlerError
 from ....engine.handler import Handler
 from ....engine.step.guests import descends_from
+from ....engine.step.lightning.calling import PACKAGES
 from ....engine.step.lightning.overridden import overridden
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["REFUSED", "LightningCallback", "in_order"]
 
-_PACKAGES = ("lightning", "pytorch_lightning")
 
 REFUSED: Mapping[str, tuple[str, str]] = {
     "BasePredictionWriter": (
@@ -74,7 +74,7 @@ class LightningCallback:
 
     def __init__(self, callback: Any) -> None:
         for name, (why, instead) in REFUSED.items():
-            if descends_from(callback, name, *_PACKAGES):
+            if descends_from(callback, name, *PACKAGES):
                 kind = type(callback).__name__
                 kind = kind if kind == name else f"{kind}, a {name},"
                 raise HandlerError(
@@ -122,4 +122,4 @@ def in_order(given: Sequence[Any], of_the_module: Sequence[Any]) -> list[Any]:
                 f"another state_key, or leave it out."
             )
         keys.add(one.state_key)
-    return sorted(everyone, key=lambda one: descends_from(one, "Checkpoint", *_PACKAGES))
+    return sorted(everyone, key=lambda one: descends_from(one, "Checkpoint", *PACKAGES))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ....engine.amount import Amount
 from ....engine.engine import Engine
 from ....engine.hyper_parameters import hyper_parameters
 from ....engine.minimum import Minimum
@@ -39,10 +40,12 @@ class RunnerFacts(RunFacts):
         self.max_time = options.max_time
         self.num_sanity_val_steps = options.sanity_check
         self.reload_dataloaders_every_n_epochs = options.reload_every or 0
-        self.overfit_batches = options.overfit_batches or 0.0
-        interval = options.val_interval or 1
-        self.check_val_every_n_epoch = int(interval) if isinstance(interval, int) else None
-        self.val_check_interval = options.val_iters or 1.0
+        self.overfit_batches = _amount(options.overfit_batches) if options.overfit_batches else 0.0
+        interval, iters = _amount(options.val_interval or 1), options.val_iters
+        by_epoch = options.by_epoch and isinstance(interval, int)
+        self.check_val_every_n_epoch = interval if by_epoch else 1 if options.by_epoch else None
+        within = 1.0 if by_epoch else interval
+        self.val_check_interval = within if iters is None else _amount(iters)
 
     @property
     def log_every_n_steps(self) -> int:  # type: ignore[override]
@@ -87,7 +90,7 @@ class RunnerFacts(RunFacts):
         """What part of an engine's data is taken, or how many batches."""
         settings = self._runner.settings
         amount = getattr(settings, role).limit_batches
-        return 1.0 if amount is None else amount
+        return 1.0 if amount is None else _amount(amount)
 
     def loader(self, role: str, engine: Engine | None) -> Any:
         """An engine's data; several in a list."""
@@ -123,3 +126,9 @@ class RunnerFacts(RunFacts):
                 noted.update(hyper_parameters({name: value}))
         config = self._runner.plain_config
         config["model"] = {**noted, **config.get("model", {})}
+
+
+def _amount(given: Any) -> Any:
+    """A count, or a part of all, as Lightning says it."""
+    amount = Amount.of(given)
+    return amount.count if amount.fraction is None else float(amount.fraction)

@@ -10,7 +10,7 @@ from ....engine.engine import Engine
 from ....engine.handler import Handler
 from ....engine.placement.ranks import from_first
 from ....engine.step.guests import descends_from
-from ....engine.step.lightning.calling import call_module, tell
+from ....engine.step.lightning.calling import PACKAGES, call_module, tell
 from ....engine.step.lightning.overridden import overridden, transferring
 from ....handlers.lightning.checkpoints import KeptLightningHooks
 from ....handlers.lightning.hooks import LightningHooks
@@ -116,7 +116,7 @@ class LightningLife:
         if data is None or isinstance(data, ModuleLoaders):
             return
         self.trainer.datamodule = data
-        if descends_from(data, "LightningDataModule", "lightning", "pytorch_lightning"):
+        if descends_from(data, "LightningDataModule", *PACKAGES):
             data.trainer = self.trainer
 
     def _configure_model(self) -> None:

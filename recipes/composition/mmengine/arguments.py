@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ....engine.origin import package_of
 from ...config.mmengine_names import found_in
 from ...config.objects import Objects
 from ...config.problems import Problem
@@ -146,7 +147,7 @@ def _name(given: object) -> str:
 
 def _by_name(spec: Any) -> Any:
     """A mapping whose type is the name of what MMEngine has there by its path, or as a class."""
-    if isinstance(spec, Mapping) and _is_mmengines(spec.get("type")):
+    if isinstance(spec, Mapping) and package_of(spec.get("type")) == "mmengine":
         return {**spec, "type": _name(spec["type"])}
     return spec
 
@@ -156,12 +157,6 @@ def _is_mmengines_visualizer(spec: Mapping[str, Any]) -> bool:
     given = spec.get("type")
     if "drawn_by" in spec:
         return False
-    if isinstance(given, str) and not _is_mmengines(given):
+    if isinstance(given, str) and package_of(given) != "mmengine":
         given = found_in("visualizer", given)
-    mro = getattr(given, "__mro__", ())
-    return _is_mmengines(given) or any(_is_mmengines(one) for one in mro)
-
-
-def _is_mmengines(given: object) -> bool:
-    path = given if isinstance(given, str) else str(getattr(given, "__module__", ""))
-    return path.startswith("mmengine.")
+    return any(package_of(one) == "mmengine" for one in (given, *getattr(given, "__mro__", ())))

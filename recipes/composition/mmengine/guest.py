@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ....engine.engine import Engine
 from ....engine.handler import Handler
-from ....engine.priority import Priority
-from ....engine.step.mmengine.driven import DrivenOptimization
+from ....engine.step.optimization import Optimization
 from ..guests import Guest
-from .runner import MMEngineRunner, as_mmengine
+from .hub import facts_of
+from .runner import as_mmengine
 
-__all__ = ["MMEngineFacts", "MMEngineGuest"]
+__all__ = ["MMEngineGuest"]
+
+_logger = logging.getLogger("footplate.runner")
 
 
 class MMEngineGuest(Guest):
     """A model that derives from MMEngine's ``BaseModel``.
 
     ``MessageHub.get_current_instance()`` is a hub of the run, which knows ``epoch``, ``iter``,
-    ``max_epochs``, ``max_iters`` and ``loop_stage``.
+    ``max_epochs``, ``max_iters`` and ``loop_stage``; what is said to MMEngine's current logger is
+    in the run's log.
     """
 
     def loader_options(self) -> dict[str, Any]:
@@ -28,43 +33,21 @@ class MMEngineGuest(Guest):
 
     def handlers(self, engine: Engine) -> Iterator[Handler]:
         """What tells the hub where the run stands."""
-        yield MMEngineFacts(as_mmengine(self.runner))
+        yield from facts_of(self.runner, engine)
 
+    def set_up(self, call: str) -> None:
+        """Make what the model asks for by ``get_current_instance()``."""
+        as_mmengine(self.runner).make_way()
 
-class MMEngineFacts(Handler):
-    """Tells MMEngine's hub where a run stands.
-
-    Args:
-        view: the runner as MMEngine's parts see it.
-    """
-
-    priority = Priority.VERY_HIGH
-
-    def __init__(self, view: MMEngineRunner) -> None:
-        self._view = view
-
-    def opened(self, engine: Engine) -> None:
-        """The length of the run, and where in it a wrapper begins that counts by itself."""
-        view = self._view
-        tell = view.message_hub.update_info
-        tell("loop_stage", "test" if engine.name == "predict" else engine.name)
-        if engine.name == "train":
-            for name in ("epoch", "iter", "max_epochs", "max_iters"):
-                tell(name, getattr(view, name))
-            for one in view.optimizations.values():
-                if isinstance(one, DrivenOptimization) and view.max_iters is not None:
-                    one.wrapper.initialize_count_status(view.model, view.iter, view.max_iters)
-
-    def epoch_started(self, engine: Engine) -> None:
-        """Which epoch it is."""
-        if engine.name == "train":
-            self._view.message_hub.update_info("epoch", self._view.epoch)
-
-    def iteration_started(self, engine: Engine) -> None:
-        """Which iteration."""
-        if engine.name == "train":
-            self._view.message_hub.update_info("iter", engine.progress.iteration)
-
-    def closed(self, engine: Engine) -> None:
-        """What goes on behind an evaluation."""
-        self._view.message_hub.update_info("loop_stage", "train")
+    def rescaled(self, wrappers: Mapping[str, Optimization], factor: float) -> None:
+        """Warn where MMEngine would have multiplied learning rates by something else."""
+        sizes = {name: one.accumulation.size_in(1) for name, one in wrappers.items()}
+        size = max(sizes.values())
+        if size > 1:
+            text = (
+                f"auto_scale_lr has multiplied learning rates by {factor:g}, since {size} batches "
+                f"make a step; MMEngine leaves accumulation out of account. For its rates give a "
+                f"base_batch_size that is {size} times as large."
+            )
+            _logger.warning(text)
+            warnings.warn(text, RuntimeWarning, stacklevel=2)

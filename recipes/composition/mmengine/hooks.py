@@ -15,6 +15,7 @@ from ....engine.handler import Handler, snake_case
 from ....engine.priority import Priority
 from ....engine.step.guests import descends_from
 from ..folders import stored_handler_state
+from .hub import AHEAD_OF_EVALUATION, facts_of
 from .keeping import MMEngineKept
 from .runner import as_mmengine
 
@@ -32,7 +33,7 @@ INSTEAD = {
 }
 """MMEngine's hooks that work on nothing but its own runner, and what does the same here."""
 
-_BEFORE_EVALUATION = Priority.HIGH + 5  # what evaluates behind an epoch is at ABOVE_NORMAL
+_BEHIND_SCHEDULES = Priority.LOW + 1  # and what logs, and ahead of what saves
 _KEEPING = ("before_save_checkpoint", "after_load_checkpoint")
 _CALLS = ("before_run", "after_run")
 _STAGES = ("train", "val", "test")
@@ -74,9 +75,8 @@ class MMEngineHook:
 
     @staticmethod
     def make_way(runner: Runner) -> None:
-        """Make the hub and the visualizer that hooks ask for by ``get_current_instance()``."""
-        view = as_mmengine(runner)
-        _ = view.message_hub, view.visualizer
+        """Make what hooks ask for by ``get_current_instance()``."""
+        as_mmengine(runner).make_way()
 
     def taken(self, runner: Runner, emitter: Emitter, priority: int | str | None) -> None:
         """Join the other hooks when the runner takes it.
@@ -86,12 +86,14 @@ class MMEngineHook:
             emitter: what fires the runner's own points.
             priority: beats the hook's own.
         """
+        self.make_way(runner)
         if priority is not None:
             self.place = Priority.of(priority)
         _crew(runner).take(self, emitter)
 
     def handlers(self, runner: Runner, engine: Engine) -> Iterator[Handler]:
         """What calls all of the hooks, once on an engine; and what keeps something for this one."""
+        yield from facts_of(runner, engine)
         if engine.name in _STAGES and MMEngineCalls.name not in engine.handlers:
             yield MMEngineCalls(_crew(runner))
         if engine.name == "train" and any(_has(self.hook, name) for name in _KEEPING):
@@ -108,7 +110,7 @@ class MMEngineCrew:
     def __init__(self, runner: Runner) -> None:
         self.view = as_mmengine(runner)
         self._members: list[MMEngineHook] = []
-        self._methods: dict[str, list[Callable[..., None]]] = {}
+        self._methods: dict[tuple[str, bool | None], list[Callable[..., None]]] = {}
         self._heard: set[str] = set()
         self._failed = False
 
@@ -135,12 +137,19 @@ class MMEngineCrew:
             if name not in (*self._heard, *_KEEPING):
                 self._hear(name, emitter, self._by_call(name))
 
-    def call(self, name: str, **values: Any) -> None:
-        """Call a method of each hook that has it."""
-        found = self._methods.get(name)
+    def call(self, name: str, late: bool | None = None, /, **values: Any) -> None:
+        """Call a method of each hook that has it.
+
+        Args:
+            name: the method's.
+            late: whether of hooks with a priority of ``LOW`` or behind it alone, or of the others.
+            values: what they are given besides the runner.
+        """
+        found = self._methods.get((name, late))
         if found is None:
-            having = [one.hook for one in self._members if _has(one.hook, name)]
-            found = self._methods[name] = [getattr(one, name) for one in having]
+            asked = [one for one in self._members if late in (None, one.place >= Priority.LOW)]
+            having = [one.hook for one in asked if _has(one.hook, name)]
+            found = self._methods[name, late] = [getattr(one, name) for one in having]
         for method in found:
             method(self.view, **values)
 
@@ -197,7 +206,8 @@ class MMEngineCalls(Handler):
 
     They are called before an engine's epoch counts as over, and before what evaluates behind it,
     so that the order is that of MMEngine's loops. Where training counts iterations, all of it is
-    one epoch to them.
+    one epoch to them; where it counts epochs, hooks of a low priority hear of an iteration behind
+    what logs it and what moves schedules, as there.
 
     Args:
         crew: the hooks.
@@ -212,7 +222,7 @@ class MMEngineCalls(Handler):
         """Connect them."""
         crew, role = self._crew, str(engine.name)
         epochs = role != "train" or crew.view.by_epoch
-        add, late = engine.add_event_handler, _BEFORE_EVALUATION
+        add, late = engine.add_event_handler, AHEAD_OF_EVALUATION
         after = f"after_{role}_epoch"
         told = after in _VALUES
 
@@ -235,24 +245,26 @@ class MMEngineCalls(Handler):
         add(Events.COMPLETED, end)
         add(Events.EXCEPTION_RAISED, lambda engine, exception: crew.fail())
         add(Events.ITERATION_STARTED, self._iteration(f"before_{role}_iter", epochs, False))
-        add(
-            Events.ITERATION_COMPLETED,
-            self._iteration(f"after_{role}_iter", epochs, True),
-            priority=late,
-        )
+        apart = epochs and role == "train"  # else what evaluates may lie between
+        places = {False: late, True: _BEHIND_SCHEDULES} if apart else {None: late}
+        for behind, place in places.items():
+            done = self._iteration(f"after_{role}_iter", epochs, True, behind)
+            add(Events.ITERATION_COMPLETED, done, priority=place)
         if epochs:
             add(Events.EPOCH_STARTED, lambda: crew.call(f"before_{role}_epoch"))
             # the metrics of an evaluation are there from priority HIGH on
             add(Events.EPOCH_COMPLETED, end_epoch, priority=late)
 
-    def _iteration(self, name: str, epochs: bool, done: bool) -> Callable[[Engine], None]:
+    def _iteration(
+        self, name: str, epochs: bool, done: bool, late: bool | None = None
+    ) -> Callable[[Engine], None]:
         call = self._crew.call
 
         def iteration(engine: Engine) -> None:
             progress, state = engine.progress, engine.state
             number = progress.epoch_iteration if epochs else progress.iteration
             if done:
-                call(name, batch_idx=number, data_batch=state.batch, outputs=state.output)
+                call(name, late, batch_idx=number, data_batch=state.batch, outputs=state.output)
             else:
                 call(name, batch_idx=number, data_batch=state.batch)
 

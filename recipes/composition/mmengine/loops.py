@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....engine.step.guests import descends_from
 from ..evaluators import metrics_of
+from .parts import evaluator_of
 from .runner import as_mmengine
 
 if TYPE_CHECKING:
@@ -48,13 +49,6 @@ def offered_to(kind: type, offered: Mapping[str, Any], runner: Runner) -> dict[s
         )
     given = {**offered, "runner": as_mmengine(runner)}
     if offered.get("evaluator") is not None:
-        given["evaluator"] = _evaluator(offered["evaluator"], runner)
+        metrics = metrics_of(offered["evaluator"], runner.objects, "evaluator")
+        given["evaluator"] = evaluator_of(offered["evaluator"], metrics)
     return given
-
-
-def _evaluator(given: Any, runner: Runner) -> Any:
-    if descends_from(given, "Evaluator", "mmengine"):
-        return given
-    from mmengine.evaluator import Evaluator
-
-    return Evaluator(list(metrics_of(given, runner.objects, "evaluator").values()))

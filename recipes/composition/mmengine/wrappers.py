@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
 
+from ....engine.origin import package_of
 from ....engine.step.accumulation import Accumulation
 from ....engine.step.guests import descends_from
 from ....engine.step.mmengine.driven import DrivenOptimization
@@ -17,7 +20,13 @@ from ...config.mmengine_names import found_in
 from ...config.objects import Objects
 from ..gradients import ParamwiseCfg, clip_of
 
-__all__ = ["dealt_out_by_mmengine", "is_wrapper", "taken_over", "wrappers_in"]
+__all__ = [
+    "is_dealt_out_by_mmengine",
+    "is_wrapper",
+    "optimizer_by_mmengine",
+    "taken_over",
+    "wrappers_in",
+]
 
 _logger = logging.getLogger("footplate.runner")
 
@@ -68,20 +77,39 @@ def wrappers_in(given: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def dealt_out_by_mmengine(given: Any, objects: Objects) -> Any:
-    """An ``optim_wrapper`` whose ``paramwise_cfg`` says what MMEngine's constructor alone does.
+def is_dealt_out_by_mmengine(paramwise: Any, objects: Objects) -> bool:
+    """Whether a ``paramwise_cfg`` says what MMEngine's constructor alone does.
 
     Args:
-        given: the mapping; anything else is returned as it is.
+        paramwise: what it says.
         objects: what checks it.
     """
-    options = given.get("paramwise_cfg") if isinstance(given, Mapping) else None
-    if not isinstance(options, Mapping) or "constructor" in given or options.keys() - _PARAMWISE:
-        return given
+    if not isinstance(paramwise, Mapping) or paramwise.keys() - _PARAMWISE:
+        return False
     if found_in("optim_wrapper_constructor", _CONSTRUCTOR) is None:
-        return given
-    known = not objects.check_call(ParamwiseCfg, options, "paramwise_cfg")
-    return given if known else {**given, "constructor": _CONSTRUCTOR}
+        return False
+    return bool(objects.check_call(ParamwiseCfg, paramwise, "paramwise_cfg"))
+
+
+def optimizer_by_mmengine(
+    kind: Any, options: Mapping[str, Any], paramwise: Mapping[str, Any], model: nn.Module
+) -> Optimizer:
+    """An optimizer whose parameters MMEngine's constructor deals out.
+
+    Args:
+        kind: the optimizer's class.
+        options: its arguments.
+        paramwise: what ``paramwise_cfg`` says.
+        model: whose parameters they are.
+    """
+    from mmengine.registry import DefaultScope
+
+    constructor = found_in("optim_wrapper_constructor", _CONSTRUCTOR)
+    assert constructor is not None  # as it was asked for
+    wrapper = {"type": "OptimWrapper", "optimizer": {**options, "type": kind}}
+    with DefaultScope.overwrite_default_scope("mmengine"):  # it warns where a project's has none
+        made: Optimizer = constructor(wrapper, dict(paramwise))(model).optimizer
+    return made
 
 
 def taken_over(wrapper: Any) -> Optimization:
@@ -102,7 +130,7 @@ def taken_over(wrapper: Any) -> Optimization:
             "optim_wrapper is an ApexOptimWrapper, whose package has long been part of torch; give "
             "dict(type='AmpOptimWrapper', …)."
         )
-    own = [name for name in _METHODS if not _is_mmengines(wrapper, name)]
+    own = [name for name in _METHODS if not _is_as_it_was(wrapper, name)]
     if own:
         names = ", ".join(own)
         _logger.info("%s is driven as it is, for its %s", type(wrapper).__name__, names)
@@ -116,11 +144,12 @@ def taken_over(wrapper: Any) -> Optimization:
     )
 
 
-def _is_mmengines(wrapper: Any, name: str) -> bool:
+def _is_as_it_was(wrapper: Any, name: str) -> bool:
+    """Whether a method of a wrapper is the one of MMEngine's classes."""
     if name in vars(wrapper):
         # a scheduler of MMEngine puts one that counts in the place of the method
         return bool(getattr(vars(wrapper)[name], "_with_counter", False))
-    return str(getattr(type(wrapper), name).__module__).startswith("mmengine.")
+    return package_of(getattr(type(wrapper), name)) == "mmengine"
 
 
 def _clip(wrapper: Any) -> Any:
@@ -142,10 +171,10 @@ def _precision(wrapper: Any) -> Precision:
         static = getattr(wrapper, "_scale_update_param", None) is not None
         return Precision(
             "fp16",
-            init_scale=scaler._init_scale,
-            growth_factor=scaler._growth_factor,
-            backoff_factor=scaler._backoff_factor,
-            growth_interval=_STATIC if static else scaler._growth_interval,
+            init_scale=scaler.get_scale(),
+            growth_factor=scaler.get_growth_factor(),
+            backoff_factor=scaler.get_backoff_factor(),
+            growth_interval=_STATIC if static else scaler.get_growth_interval(),
         )
     raise TypeError(
         f"an AmpOptimWrapper of {wrapper.cast_dtype} computes with no less than fp32; give an "

@@ -144,6 +144,16 @@ def test_a_batch_without_targets_can_not_be_trained_on(batch, said):
         trained(Brightest(), [batch])
 
 
+@pytest.mark.parametrize("step", [training_step, evaluation_step])
+def test_a_target_for_each_image_is_asked_for(step):
+    model = Brightest()
+    (images, targets) = batches(4)[0]
+    sgd = [torch.optim.SGD(model.parameters(), 0.1)] if step is training_step else []
+    engine = Engine(step(model, *sgd, contract="detection"), name="train")
+    with pytest.raises(ValueError, match="given 4 images and 3 targets"):
+        engine.run([(images, targets[:3])])
+
+
 @pytest.mark.parametrize("answer", [{}, [{"boxes": 1}], {"loss": 0.5}, {"a": torch.ones(2)}])
 def test_an_answer_that_is_no_losses_is_an_error(answer):
     contract = contract_of(Brightest(), None, "detection")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import UserDict
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import pytest
 import torch
@@ -117,6 +117,47 @@ def test_keywords_that_the_model_does_not_name_stay_behind():
     model = Line()
     trained(model, [batch(weight=2.0, text=["a"], number=torch.arange(4))])
     assert model.handed == [{"labels": True, "weight": 2.0}]
+
+
+class Options(TypedDict, total=False):
+    num_items_in_batch: int
+    scale: float
+
+
+class Told(Line):
+    """One that says what its further keywords are."""
+
+    def forward(self, x, labels=None, **others: Unpack[Options]):
+        return super().forward(x, labels, **others)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "counts", "goes"),
+    [
+        (Line, True, {"num_items_in_batch": 4}),
+        (Line, False, {}),
+        (Told, True, {"num_items_in_batch": 4, "scale": 2.0}),
+        (Told, False, {"scale": 2.0}),
+    ],
+)
+def test_of_further_keywords_those_go_that_are_known(kind, counts, goes, compiled):
+    model = kind()
+    if not counts:
+        model.accepts_loss_kwargs = False
+    called = torch.compile(model, backend="eager") if compiled else model
+    trained(called, [batch(num_items_in_batch=4, scale=2.0, text=["a"])])
+    assert model.handed == [{"labels": True, "weight": 1.0, **goes}]
+
+
+def test_a_model_that_takes_no_further_keywords_gets_none():
+    class Plain(Line):
+        def forward(self, x, labels=None):
+            return super().forward(x, labels)
+
+    model = Plain()
+    trained(model, [batch(num_items_in_batch=4)])
+    assert model.handed == [{"labels": True, "weight": 1.0}]
 
 
 def test_a_model_that_names_none_is_handed_all():

@@ -95,6 +95,11 @@ SCENARIOS = (
         },
     ),
     Scenario(
+        "max_steps",
+        trainer={"max_epochs": -1, "max_steps": 5, "num_sanity_val_steps": 0},
+        runner={"train_cfg": {"max_steps": 5}},
+    ),
+    Scenario(
         "skipped",
         trainer={**_ONE, "max_epochs": 2},
         runner={"train_cfg": {"max_epochs": 2}},

@@ -11,6 +11,7 @@ from typing import Any
 
 import ignite.handlers
 import ignite.metrics
+from ignite.contrib.engines import common
 
 
 def metrics() -> dict[str, Any]:
@@ -30,7 +31,8 @@ def metrics() -> dict[str, Any]:
 def handlers() -> dict[str, Any]:
     """Every public class and function of ignite.handlers: by name if it is exported.
 
-    Others, of which several have one name, have that of their module before it.
+    Others, of which several have one name, have that of their module before it; and so have the
+    functions of ignite.contrib.engines.common, which attach several at once.
     """
     found = {}
     for module in _modules(ignite.handlers):
@@ -38,6 +40,7 @@ def handlers() -> dict[str, Any]:
             where = one.__module__.rpartition(".")[2]
             exported = name in ignite.handlers.__all__
             found[name if exported else f"{where}.{name}"] = one
+    found.update((f"common.{name}", one) for name, one in _own(common, common))
     return dict(sorted(found.items()))
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.handlers.ignite import (
+    common_probes,
     hosted_probes,
     logging_probes,
     saving_probes,
@@ -25,6 +26,7 @@ pytestmark = [
 ]
 
 PROBES = {
+    **common_probes.PROBES,
     **saving_probes.PROBES,
     **schedule_probes.PROBES,
     **timing_probes.PROBES,

@@ -218,6 +218,29 @@ def test_gradients_are_there_when_the_iteration_is_completed():
     assert norms(ours) == norms(ignite.engine)
 
 
+@pytest.mark.covers("A12")
+@pytest.mark.parametrize("size", [1, 2])
+def test_gradients_of_the_last_window_are_gone_during_the_forward_pass(size):
+    """As with pytorch-ignite: they would take memory just where most of it is taken."""
+
+    def held(system):
+        model, optimizer = model_and_optimizer()
+        trainer = system.create_supervised_trainer(
+            model, optimizer, F.cross_entropy, gradient_accumulation_steps=size
+        )
+        found = []
+
+        def note(*_):
+            found.append(model[0].weight.grad is not None)
+
+        trainer.add_event_handler(IgniteEvents.ITERATION_STARTED, note)
+        model.register_forward_pre_hook(note)
+        trainer.run(loader(), max_epochs=2)
+        return found
+
+    assert held(ours) == held(ignite.engine)
+
+
 def test_an_optimizer_of_some_parameters_is_taken():
     def weights(system):
         model, _ = model_and_optimizer()

@@ -181,6 +181,27 @@ HANDLERS = (
     Group("progress bar", ("ProgressBar",), BRIDGED, why=_AS_IGNITE),
     Group("profilers", ("BasicTimeProfiler", "HandlersTimeProfiler"), BRIDGED, why=_NO_STARTED),
     Group(
+        "several of these at once",
+        _of(
+            "common",
+            """
+            setup_common_training_handlers setup_common_distrib_training_handlers
+            add_early_stopping_by_val_score
+            """,
+        ),
+        BRIDGED,
+        why="of `ignite.contrib.engines.common`; the trainer is given as `as_ignite(trainer)`",
+    ),
+    Group(
+        "several of these at once",
+        (
+            *_of("common", "save_best_model_by_val_score gen_save_best_models_by_val_score"),
+            "common.empty_cuda_cache",
+        ),
+        why="of `ignite.contrib.engines.common`",
+    ),
+    Group("withdrawn by pytorch-ignite", ("common.setup_any_logging",), NO_PART),
+    Group(
         "loggers of one's own",
         (
             *_of("base_logger", "BaseHandler BaseLogger BaseOptimizerParamsHandler"),

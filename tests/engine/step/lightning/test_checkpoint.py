@@ -38,7 +38,8 @@ def test_a_file_is_read_by_the_modules_own_class(tmp_path):
 
 
 def test_a_file_that_could_not_be_written_leaves_the_old_one(tmp_path):
-    trainer, path = trainer_of(Line()), tmp_path / "line.ckpt"
+    line, path = Line(), tmp_path / "line.ckpt"
+    trainer = trainer_of(line)
     trainer.save_checkpoint(path)
     before = path.read_bytes()
     trainer.callbacks.append(_NotToBeSaved())
@@ -56,7 +57,8 @@ class _NotToBeSaved:
 
 
 def test_what_is_elsewhere_or_asks_for_another_storage_is_refused(tmp_path):
-    trainer = trainer_of(Line())
+    line = Line()
+    trainer = trainer_of(line)
     with pytest.raises(ValueError, match="this machine's disk, given 's3://"):
         trainer.save_checkpoint("s3://bucket/line.ckpt")
     with pytest.raises(TypeError, match="takes no storage_options"):
@@ -64,7 +66,8 @@ def test_what_is_elsewhere_or_asks_for_another_storage_is_refused(tmp_path):
 
 
 def test_a_file_is_removed_and_one_that_is_gone_is_not_missed(tmp_path):
-    trainer, path = trainer_of(Line()), tmp_path / "line.ckpt"
+    line, path = Line(), tmp_path / "line.ckpt"
+    trainer = trainer_of(line)
     trainer.save_checkpoint(path)
     for _ in range(2):
         trainer.strategy.remove_checkpoint(str(path))

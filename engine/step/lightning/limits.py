@@ -1,16 +1,17 @@
-"""Extent: how long a LightningModule's run is, and over which data."""
+"""Limits: how long a LightningModule's run is, and over which data."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from .progress import Progress
 from .run_facts import RunFacts
-from .standing import Standing
 
-__all__ = ["Extent"]
+__all__ = ["Limits"]
 
 
-class Extent(Standing):
+class Limits(Progress):
     """The part of a module's trainer that knows how long the run is.
 
     Args:
@@ -75,6 +76,24 @@ class Extent(Standing):
     def num_sanity_val_steps(self) -> int:
         """Batches of each validation loader that are tried before training."""
         return self.facts.num_sanity_val_steps
+
+    @property
+    def num_sanity_val_batches(self) -> list[float]:
+        """Batches of each validation loader that there are to try."""
+        return [min(self.num_sanity_val_steps, one) for one in self.num_val_batches]
+
+    @property
+    def val_check_batch(self) -> float | None:
+        """Batches of training from one validation to the next within an epoch."""
+        interval, batches = self.val_check_interval, self.num_training_batches
+        if isinstance(interval, int) or batches is None or batches == math.inf:
+            return interval if isinstance(interval, int) else batches
+        return max(1, int(batches * interval))
+
+    @property
+    def enable_validation(self) -> bool:
+        """Whether training is validated."""
+        return sum(self.num_val_batches) > 0
 
     @property
     def fast_dev_run(self) -> int | bool:

@@ -1,18 +1,16 @@
-"""Manner: how a LightningModule is trained, and on what."""
+"""Optimizing: how a LightningModule is optimized."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...placement.ranks import is_first, local_rank, rank, world_size
 from ..accumulation import Accumulation
 from ..clipping import ClipNorm, ClipValue
 from ..optimization import Clip
 from ..precision import Precision
 from .calling import library
-from .extent import Extent
+from .limits import Limits
 from .run_facts import RunFacts
 from .strategy import PrecisionPlugin, Strategy
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from .configuration import Scheduled
     from .optimization import LightningOptimization
 
-__all__ = ["Manner", "Options"]
+__all__ = ["Optimizing", "Options"]
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -40,8 +38,8 @@ class Options:
     clip: Clip | None = None
 
 
-class Manner(Extent):
-    """The part of a module's trainer that knows how it is optimized, and in which process.
+class Optimizing(Limits):
+    """The part of a module's trainer that knows how it is optimized.
 
     Args:
         module: the module.
@@ -59,12 +57,23 @@ class Manner(Extent):
         self.strategy = Strategy(self)
         self.lr_scheduler_configs: list[Scheduled] = []
 
-    # ------------------------------------------------------------------ how it trains
-
     @property
     def optimizers(self) -> list[Any]:
         """The optimizers."""
         return self.strategy.optimizers
+
+    @optimizers.setter
+    def optimizers(self, given: list[Any]) -> None:
+        """Refuse others than there are.
+
+        Raises:
+            ValueError: for those that configure_optimizers() has not returned.
+        """
+        if [id(one) for one in given] != [id(one) for one in self.optimizers]:
+            raise ValueError(
+                "trainer.optimizers can't be set: a run that goes on would not know of them; "
+                "return them in configure_optimizers()."
+            )
 
     @property
     def accumulate_grad_batches(self) -> int:  # type: ignore[override]
@@ -105,45 +114,3 @@ class Manner(Extent):
     def scaler(self) -> Any:
         """What scales losses for fp16; ``None`` elsewhere."""
         return getattr(self._leading, "scaler", None)
-
-    # ------------------------------------------------------------------ where it runs
-
-    @property
-    def world_size(self) -> int:
-        """How many processes there are."""
-        return world_size()
-
-    @property
-    def global_rank(self) -> int:
-        """The number of this process."""
-        return rank()
-
-    @property
-    def local_rank(self) -> int:
-        """Its number on its machine."""
-        return local_rank()
-
-    @property
-    def node_rank(self) -> int:
-        """The number of its machine."""
-        return int(os.environ.get("GROUP_RANK", os.environ.get("NODE_RANK", "0")))
-
-    @property
-    def num_nodes(self) -> int:
-        """How many machines there are."""
-        return max(1, world_size() // self.num_devices)
-
-    @property
-    def num_devices(self) -> int:
-        """How many processes there are on a machine."""
-        return int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
-
-    @property
-    def is_global_zero(self) -> bool:
-        """Whether this is the first process."""
-        return is_first()
-
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        """Print, in the first process."""
-        if is_first():
-            print(*args, **kwargs)

@@ -1,13 +1,14 @@
-"""Standing: which engine of a LightningModule's run works, and where that run stands."""
+"""Progress: which engine of a LightningModule's run works, and where that run stands."""
 
 from __future__ import annotations
 
+import signal
 import weakref
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ...state import Next
+from ...state import Next, Status
 from .calling import library
 
 if TYPE_CHECKING:
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from .log import LightningLog
     from .optimization import LightningOptimization
 
-__all__ = ["Standing"]
+__all__ = ["Progress"]
 
 _STAGES = {"train": "TRAINING", "val": "VALIDATING", "test": "TESTING", "predict": "PREDICTING"}
 _CALLS = {"train": "FITTING", "val": "VALIDATING", "test": "TESTING", "predict": "PREDICTING"}
 _WITHIN_AN_EPOCH = (Next.ITERATION, Next.ITERATION_COMPLETED, Next.EPOCH_COMPLETED)
 
 
-class Standing:
+class Progress:
     """The part of a module's trainer that knows what runs, and where.
 
     Args:
@@ -32,6 +33,7 @@ class Standing:
         sanity_checking: whether the validation at hand is a trial of it.
         passes_over: whether the batch at hand and the rest of its epoch are left out.
         should_stop: whether training ends behind the batch, or epoch, at hand.
+        within_epoch: whether an epoch of training has begun, and its end is not told yet.
         called: what the runner was called for, before its engine runs and behind that.
     """
 
@@ -40,6 +42,7 @@ class Standing:
         self.sanity_checking = False
         self.passes_over = False
         self.should_stop = False
+        self.within_epoch = False
         self.called: str | None = None
         self._optimizations: list[weakref.ref[LightningOptimization]] = []
         self._engines: dict[str, weakref.ref[Engine]] = {}
@@ -115,7 +118,8 @@ class Standing:
         """The epoch of training, from 0; behind its end, how many there were."""
         if (engine := self.engine()) is None:
             return 0
-        within = engine.progress.next in _WITHIN_AN_EPOCH
+        place = engine.progress.next
+        within = place in _WITHIN_AN_EPOCH or (place is Next.TERMINATE and self.within_epoch)
         return engine.progress.epoch - (within and engine.progress.epoch > 0)
 
     @property
@@ -137,6 +141,18 @@ class Standing:
         if (engine := self.engine()) is None or engine.state.epoch_length is None:
             return False
         return engine.progress.epoch_iteration + 1 >= engine.state.epoch_length
+
+    @property
+    def received_sigterm(self) -> bool:
+        """Whether this process was told to end, which it does behind the batch at hand."""
+        watch = None if (engine := self.engine()) is None else engine.watch
+        return watch is not None and watch.signum == signal.SIGTERM
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last run of training was ended by a signal, or by ``interrupt()``."""
+        engine = self.engine()
+        return engine is not None and engine.state.status is Status.INTERRUPTED
 
     @property
     def training(self) -> bool:
