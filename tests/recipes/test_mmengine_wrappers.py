@@ -10,6 +10,8 @@ pytest.importorskip("mmengine")
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
 from footplate.recipes.composition.mmengine.wrappers import taken_over
+from footplate.recipes.composition.optimizers import check_optimizations
+from footplate.recipes.config.objects import Objects
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mmengine")
 
@@ -69,3 +71,14 @@ def test_one_of_ones_own_methods_is_driven_which_is_told(caplog):
     with caplog.at_level("INFO", "footplate.runner"):
         taken_over(Own(sgd()))
     assert "Own is driven as it is, for its step" in caplog.text
+
+
+@pytest.mark.covers("H3")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("norm_decay_mult", "none"), ("bias_lr_mult", True), ("custom_keys", {"bias": 1})],
+)
+def test_an_option_of_its_constructor_that_can_not_be_meant_is_refused(name, value):
+    wrapper = {"optimizer": {"type": "SGD", "lr": 0.1}, "paramwise_cfg": {name: value}}
+    problems = list(check_optimizations(wrapper, "optim_wrapper", Objects()))
+    assert next(one.path for one in problems).startswith(f"optim_wrapper.paramwise_cfg.{name}")

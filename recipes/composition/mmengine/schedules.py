@@ -78,8 +78,10 @@ def in_torchs_words(spec: Mapping[str, Any]) -> dict[str, Any]:
     name = getattr(given, "__name__", given)
     if name == "ReduceOnPlateauLR":
         said = {"monitor": "loss", **_as_torchs(said), "type": ReduceLROnPlateau}
-    elif isinstance(name, str) and name in _KINDS and (
-        theirs or any(word in spec for word in _WORDS) or not _is_torchs(name)
+    elif (
+        isinstance(name, str)
+        and name in _KINDS
+        and (theirs or any(word in spec for word in _WORDS) or not _is_torchs(name))
     ):
         family, of_itself = _KINDS[name]
         said |= {"type": family, **of_itself}

@@ -84,11 +84,20 @@ def is_dealt_out_by_mmengine(paramwise: Any, objects: Objects) -> bool:
         paramwise: what it says.
         objects: what checks it.
     """
-    if not isinstance(paramwise, Mapping) or paramwise.keys() - _PARAMWISE:
+    if not isinstance(paramwise, Mapping) or not all(_fits(*one) for one in paramwise.items()):
         return False
     if found_in("optim_wrapper_constructor", _CONSTRUCTOR) is None:
         return False
     return bool(objects.check_call(ParamwiseCfg, paramwise, "paramwise_cfg"))
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether an entry of a ``paramwise_cfg`` could be meant for that constructor."""
+    if name == "custom_keys":
+        parts = value.values() if isinstance(value, Mapping) else [value]
+        return all(isinstance(one, Mapping) for one in parts)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return name in _PARAMWISE and (number or name == "bypass_duplicate")
 
 
 def optimizer_by_mmengine(
