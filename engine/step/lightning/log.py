@@ -131,7 +131,8 @@ class LightningLog(Handler):
 
     def _claim_output(self, output: Any) -> None:
         """Leave the names of what the step reports to that."""
-        for name in output.logged if isinstance(output, WithExtras) else ():
+        output = output.logged if isinstance(output, WithExtras) else output
+        for name in output if isinstance(output, dict) else ():
             self.trainer.names.setdefault(name, "output")
             self.trainer.names.setdefault(f"{name}_epoch", "output")
 

@@ -159,9 +159,9 @@ class LightningSteps(Contract):
         """What the step reports: a loss by its name; extras beside it, which are not logged."""
         if isinstance(returned, Tensor):
             returned = {"loss": returned}
-        if isinstance(returned, Mapping):
-            returned = WithExtras(returned)
-        return returned if keep else detached(returned)
+        report = returned if keep else detached(returned)
+        extras = isinstance(report, Mapping) and len(report) > 1
+        return WithExtras(report) if extras else report
 
     # ------------------------------------------------------------------ evaluation
 
