@@ -128,11 +128,11 @@ def test_handlers_of_footplate_attach_to_the_engines():
 
 def test_a_policy_of_ones_own_is_found_by_its_name():
     @mmcv.HOOKS.register_module(force=True)
-    class HalvedLrUpdaterHook(mmcv.LrUpdaterHook):
+    class ShrunkLrUpdaterHook(mmcv.LrUpdaterHook):
         def get_lr(self, runner, base_lr):
             return base_lr / 2**runner.epoch
 
-    assert trained(made(), lr_config=dict(policy="halved")).current_lr() == [0.1 / 4]
+    assert trained(made(), lr_config=dict(policy="shrunk")).current_lr() == [0.1 / 4]
 
 
 def test_an_optimizer_hook_of_ones_own_steps_by_itself():
