@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -272,16 +271,6 @@ class Optimization(Handler):
                 f"BACKWARD_COMPLETED, GRADIENTS_READY or OPTIMIZER_STEP_STARTED."
             )
         self.window.vetoed = True
-
-    # ------------------------------------------------------------------ for models that do it all
-
-    def optim_context(self, model: torch.nn.Module) -> AbstractContextManager[None]:
-        """The context for a model's forward pass, by MMEngine's name."""
-        return self.precision.autocast(self.device_type)
-
-    def update_params(self, loss: Tensor) -> None:
-        """:meth:`update`, by MMEngine's name."""
-        self.update(loss)
 
     # ------------------------------------------------------------------ within an engine
 

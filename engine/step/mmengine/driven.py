@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...errors import StateError
@@ -32,15 +30,6 @@ class DrivenOptimization(Optimization):
         super().__init__(wrapper.optimizer)
         self.wrapper = wrapper
         self.optimizer.register_step_post_hook(self._stepped)
-
-    def optim_context(self, model: torch.nn.Module) -> AbstractContextManager[None]:
-        """The wrapper's context for a forward pass."""
-        context: AbstractContextManager[None] = self.wrapper.optim_context(model)
-        return context
-
-    def update_params(self, loss: Tensor) -> None:
-        """The wrapper's whole update."""
-        self.wrapper.update_params(loss)
 
     def backward(
         self,

@@ -68,7 +68,8 @@ class OptimWrapper:
 
     def optim_context(self, model: nn.Module) -> AbstractContextManager[None]:
         """The context for a model's forward pass."""
-        return self.optimization.optim_context(model)
+        optimization = self.optimization
+        return optimization.precision.autocast(optimization.device_type)
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         """The loss as it is: gradients are divided when they are stepped with."""
