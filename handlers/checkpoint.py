@@ -23,14 +23,15 @@ from ..engine.checkpoints.contents import Contents
 from ..engine.checkpoints.differing import warn_of_differences
 from ..engine.checkpoints.finding import find
 from ..engine.checkpoints.manifest import Manifest
+from ..engine.checkpoints.ranking import Ranking
 from ..engine.checkpoints.remote import store_at
 from ..engine.checkpoints.share import Share
-from ..engine.checkpoints.standing import ends, has_ended_an_epoch, is_safe, is_to_be_evaluated
+from ..engine.checkpoints.standing import ends, is_safe
 from ..engine.checkpoints.store import Store
 from ..engine.checkpoints.together import processes
 from ..engine.checkpoints.when import When
 from ..engine.engine import Engine
-from ..engine.errors import StateError, nearest
+from ..engine.errors import StateError
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler, key_of
 from ..engine.hyper_parameters import hyper_parameters
@@ -82,6 +83,7 @@ class Checkpoint(Handler):
 
     Attributes:
         store: where the checkpoints are.
+        ranking: by what the best of them are told.
         contents: what is saved.
         run: the identity of the run; a run that is resumed keeps it.
 
@@ -126,23 +128,17 @@ class Checkpoint(Handler):
         background: bool = False,
         config: object = None,
     ) -> None:
-        last, best = whole("last", last), whole("best", best, least=0)
-        if (best > 0) != (metric is not None):
-            raise ValueError(f"best={best} with metric={metric!r}: give both, or neither.")
-        if mode not in ("max", "min"):
-            raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
+        self.last = whole("last", last)
+        self.ranking = Ranking(best, metric, mode)
         self.store = store_at(where) if isinstance(where, (str, Path)) else where
         self.contents = Contents(model, others, placement)
         self.when = when if isinstance(when, When) else When(when)
-        self.last, self.best = last, best
-        self.metric, self.sign = metric, 1.0 if mode == "max" else -1.0
         self.background = background
         self._looks = background or best > 0 or self.when.minutes is not None  # at all safe points
         self.config = {} if config is None else hyper_parameters(config)
         self.run = uuid.uuid4().hex
         self._due = False
         self._score: float | None = None  # of the save that is due
-        self._best: list[float] = []  # the scores that are kept, the best first
         self._since = math.inf  # seconds, when the last save was
         self._failed = False  # whether a save did, so that none is tried for the error
         self._spoiled = False  # whether an error came amid an iteration, so that none is exact
@@ -191,11 +187,12 @@ class Checkpoint(Handler):
 
     def _decide(self, engine: Engine) -> None:
         self._writing.check()
-        alike = self._due or self._is_measured(engine)  # in all processes, as no score need be
-        if self.metric is not None and alike:
-            own = self._measured(engine) if self._score is None else self._score
+        ranking = self.ranking
+        alike = self._due or ranking.is_measured(engine)  # in all processes, as no score need be
+        if ranking.metric is not None and alike:
+            own = ranking.measured(engine) if self._score is None else self._score
             self._score = self._processes.agreed(lambda: own)
-        among_best = self._score is not None and self._is_among_best(self._score)
+        among_best = self._score is not None and ranking.admits(self._score)
         if self._due or among_best or self._must_save(engine):
             self._save(engine)
         self._score = None
@@ -229,9 +226,8 @@ class Checkpoint(Handler):
             mode: whether ``"max"`` or ``"min"`` of it is better.
             best: how many of the best checkpoints to keep.
         """
-        self.metric, self.sign = metric, 1.0 if mode == "max" else -1.0
-        self.best, self._looks = whole("best", best), True
-        self._best = self._joined().agreed(self._scores)
+        self.ranking, self._looks = Ranking(best, metric, mode), True
+        self.ranking.take(self._joined().agreed(self._scores))
 
     # ------------------------------------------------------------------ saving
 
@@ -337,7 +333,7 @@ class Checkpoint(Handler):
             )
             warn_of_differences(path, manifest, together.world_size, level=2)
         self.run, self._stood, self._spoiled = manifest.run, manifest.number, not manifest.exact
-        self._best = together.agreed(self._scores)
+        self.ranking.take(together.agreed(self._scores))
         return path
 
     def load_weights(self, which: Which = "best") -> Manifest:
@@ -381,50 +377,12 @@ class Checkpoint(Handler):
         return None if path is None else (path, self.store.manifest(path))
 
     def _scores(self) -> list[float]:
-        """The scores of the run's checkpoints, the best first."""
-        own = (one for _, one in self.store if one.run == self.run and one.exact)
-        scores = [one.score for one in own if one.compared_by == self._compared_by]
-        return sorted((score for score in scores if score is not None), reverse=True)
+        """The scores of the run's checkpoints."""
+        return self.ranking.scores(self.store, self.run)
 
     def _mark(self, engine: Engine) -> None:
         self._due = True
-        if self.metric is None:
-            return
-        metrics = scalars_of(engine.state.metrics)
-        if self.metric in engine.state.metrics and self.metric not in metrics:
-            kind = type(engine.state.metrics[self.metric]).__name__
-            raise TypeError(
-                f"the best checkpoint goes by metric {self.metric!r}, but that is no single "
-                f"number; it is a {kind}."
-            )
-        if self.metric in engine.state.measured:
-            return
-        if self.metric in metrics:  # which somebody set by hand
-            self._score = self._as_score(metrics[self.metric])
-        elif metrics and has_ended_an_epoch(engine) and not is_to_be_evaluated(engine):
-            raise KeyError(
-                f"the best checkpoint goes by metric {self.metric!r}, but there are only "
-                f"{', '.join(map(repr, metrics))}.{nearest(self.metric, metrics)}"
-            )
-
-    def _measured(self, engine: Engine) -> float | None:
-        """The score that an evaluation has found for the weights as they are now."""
-        if self.metric is None or not self._is_measured(engine):
-            return None
-        metrics = engine.state.metrics
-        value = scalars_of({self.metric: metrics.get(self.metric)}).get(self.metric)
-        return None if value is None else self._as_score(value)
-
-    def _is_measured(self, engine: Engine) -> bool:
-        if self.metric is None:
-            return False
-        return engine.state.measured.get(self.metric) == engine.state.iteration
-
-    def _as_score(self, value: float) -> float | None:
-        return None if math.isnan(value) else self.sign * value
-
-    def _is_among_best(self, score: float) -> bool:
-        return len(self._best) < self.best or score > self._best[self.best - 1]
+        self._score = self.ranking.by_hand(engine)
 
     def _must_save(self, engine: Engine) -> bool:
         when, state = self.when, engine.state
@@ -456,7 +414,7 @@ class Checkpoint(Handler):
         """Take a save as made, or as good as made."""
         self._due, self._since = False, time.monotonic()
         if manifest.score is not None:
-            self._best = sorted([*self._best, manifest.score], reverse=True)[: self.best]
+            self.ranking.note(manifest.score)
 
     def _manifest(self, engine: Engine) -> Manifest:
         state = engine.state
@@ -466,7 +424,7 @@ class Checkpoint(Handler):
             epoch=state.epoch,
             metrics=scalars_of(state.metrics),
             score=self._score,
-            compared_by=self._compared_by,
+            compared_by=self.ranking.compared_by,
             exact=not self._spoiled,
             seed=random.current_seed() if state.seed is None else state.seed,
             config=self.config,
@@ -485,7 +443,7 @@ class Checkpoint(Handler):
         if self._processes.rank:
             return path
         try:
-            self.store.prune(self.run, last=self.last, best=self.best, spare=self._others())
+            self.store.prune(self.run, last=self.last, best=self.ranking.best, spare=self._others())
         except OSError as error:  # the next save tries again
             warnings.warn(f"older checkpoints stay: {error}.", RuntimeWarning, stacklevel=2)
         return path
@@ -497,7 +455,3 @@ class Checkpoint(Handler):
             for path, one in self.store
             if one.run == self.run and one.number > self._stood and path not in self._written
         ]
-
-    @property
-    def _compared_by(self) -> str | None:
-        return None if self.metric is None else f"{'max' if self.sign > 0 else 'min'} {self.metric}"

@@ -13,7 +13,6 @@ from torch import Tensor
 from ..engine.engine import Engine
 from ..engine.errors import nearest
 from ..engine.events import Event, EventList, Events
-from ..engine.flattened import flattened
 from ..engine.handler import Handler
 from ..engine.nested import samples_in
 from ..engine.outermost import outermost
@@ -21,17 +20,13 @@ from ..engine.placement.agreement import anywhere
 from ..engine.placement.ranks import is_first, world_size
 from ..engine.placement.reducing import Totals, means_over_ranks, statistics_over_ranks
 from ..engine.priority import Priority
-from ..engine.state import Next, State
-from ..engine.step.losses import WithExtras
-from ..engine.step.series import Reading, Series, read_all
+from ..engine.state import Next
+from ..engine.step.gathered import MEAN_OF_AN_EPOCH, Gathered
+from ..engine.step.measured import Measured
+from ..engine.step.series import Reading
 from ..engine.stream.history import History, Statistic
-from ..engine.stream.scalars import (
-    METRICS_COMPUTED,
-    SCALARS_LOGGED,
-    VALUE_LOGGED,
-    number_of,
-    scalars_of,
-)
+from ..engine.stream.names import Names
+from ..engine.stream.scalars import METRICS_COMPUTED, SCALARS_LOGGED, VALUE_LOGGED
 from ..engine.stream.sink import Sink
 
 __all__ = ["Scalars"]
@@ -39,7 +34,6 @@ __all__ = ["Scalars"]
 _logger = logging.getLogger("footplate.scalars")
 
 _EVERY_50 = Events.ITERATION_COMPLETED(every=50)
-_MEAN = "a mean over the epoch"
 _BEFORE_THOSE_WHO_LOOK = 45  # behind evaluation, and ahead of early stopping and the like
 
 
@@ -117,16 +111,15 @@ class Scalars(Handler):
                     f"kept; give Scalars(keep={one.window})."
                 )
         self._history = History()
-        self._origins: dict[str, str] = {}
-        self._outputs: dict[str, Series] = {}  # of the step, not yet read
-        self._logged: dict[str, Series] = {}  # by engine.log(), not yet read
+        self._names = Names()
+        self._gathered = Gathered(
+            self._names, prefix=prefix, epoch_suffix=epoch_suffix, weigh=weigh
+        )
+        self._measured = Measured(self._names)
         self._pending: dict[str, list[Reading]] = {}  # read, and not yet logged
         self._fresh: set[str] = set()  # what came since an epoch was logged
-        self._metrics: dict[str, float] = {}  # computed, and not yet logged
-        self._running: dict[str, Any] = {}  # metrics that change with each iteration
-        self._several: set[str] = set()  # names in the step's output that stand for no one number
         self._said_nothing = False  # whether there was nothing to log, and that was said
-        self._measures = False  # whether the engine has metrics of its own
+        self._has_metrics = False  # whether the engine has metrics of its own
         self._shown: tuple[str, dict[str, float]] | None = None  # means that stand in the metrics
         self._due = False
         self._number = 0  # of log points of iterations
@@ -158,13 +151,12 @@ class Scalars(Handler):
         if engine.progress.next is not Next.STARTED or engine.state.iteration:
             return
         self._history.clear()
-        for held in (self._origins, self._outputs, self._logged, self._pending):
+        for held in (self._names, self._gathered, self._measured, self._pending, self._fresh):
             held.clear()
-        self._fresh, self._metrics, self._running = set(), {}, {}
-        self._several, self._shown, self._measures = set(), None, False
+        self._shown, self._has_metrics = None, False
         self._due, self._number, self._told_at = False, 0, 0
         for name in self.also:
-            self._claim(name, "a statistic")
+            self._names.claim(name, "a statistic")
 
     def _begin_epoch(self, engine: Engine) -> None:
         """Log what the epoch before has left behind its end, and begin the means of this one."""
@@ -175,54 +167,7 @@ class Scalars(Handler):
     # ------------------------------------------------------------------ taking in
 
     def _gather(self, engine: Engine) -> None:
-        """Take in the numbers of the step's output."""
-        output = engine.state.output
-        if isinstance(output, WithExtras):
-            output = output.logged
-        elif type(output) is not dict and not isinstance(output, Mapping):
-            output = {"output": output}
-        self._take_in(engine.state, output)
-
-    def _take_in(self, state: State, output: Mapping[str, Any], within: str = "") -> None:
-        outputs, weight = self._outputs, None
-        for key, value in output.items():
-            name = f"{within}{key}" if within else key
-            number: Tensor | float | None
-            if isinstance(value, Tensor):
-                number = value if not value.dim() or self._is_one(name, value.numel()) else None
-            elif isinstance(value, Mapping):
-                self._take_in(state, value, f"{name}/")
-                continue
-            else:
-                number = self._plain(name, value)
-            if number is None:
-                continue
-            if weight is None:
-                weight = self.weigh(state.batch)
-            if name not in outputs:
-                if isinstance(number, Tensor) and number.is_complex():
-                    continue
-                self._claim_output(name)
-                outputs[name] = Series(f"{self.prefix}{name}")
-            outputs[name].append(state.iteration, number, weight)
-
-    def _plain(self, name: str, value: Any) -> float | None:
-        """The one number that a value is which is no tensor; of numpy it is a copy."""
-        if isinstance(value, (int, float)):
-            return None if isinstance(value, bool) else value
-        one = _is_real(value) and self._is_one(name, value.size)
-        return float(value.item()) if one else None
-
-    def _is_one(self, name: str, count: int) -> bool:
-        """Whether a name stands for one number, and not for one a sample, of which there is one."""
-        if count != 1:
-            self._several.add(name)
-        return name not in self._several
-
-    def _claim_output(self, name: str) -> None:
-        self._claim(f"{self.prefix}{name}", "the step's output")
-        if self.epoch_suffix is not None:
-            self._claim(f"{self.prefix}{name}{self.epoch_suffix}", _MEAN)
+        self._gathered.of_step(engine.state)
 
     def _take(
         self,
@@ -235,47 +180,25 @@ class Scalars(Handler):
         to: tuple[str, ...] | None,
     ) -> None:
         """Take in what ``engine.log()`` was given."""
-        series = self._logged.get(name)
         record = self._history.record(name)
-        if series is None or record.on != on or record.to != to:
+        if name not in self._gathered.logged or record.on != on or record.to != to:
             _check(engine, name, on, to)
-            self._claim(name, f"engine.log(on={on!r})")
-            series = self._logged.setdefault(name, Series(name))
+            self._names.claim(name, f"engine.log(on={on!r})")
             record.on, record.to = on, to
         record.bar = bar
-        weight = self.weigh(engine.state.batch) if weight is None else _single(weight, name)
-        series.append(engine.state.iteration, _single(value, name), weight)
+        self._gathered.by_hand(engine.state, name, value, weight)
 
     def _measure(self, engine: Engine, metrics: Mapping[str, Any], on: str) -> None:
         """Take in metrics; what are not single numbers stay where they are."""
-        self._measures = self._measures or metrics.keys() - engine.state.measured.keys() != set()
-        for name, value in _by_name(metrics).items():
-            if on == "epoch":
-                if (number := number_of(value)) is not None:
-                    self._claim(name, "a metric")
-                    self._metrics[name] = float(number)
-            elif isinstance(value, Tensor):  # which is read when it is logged
-                if value.numel() == 1 and not value.is_complex():
-                    self._claim(name, "a running metric")
-                    self._running[name] = value
-            elif _is_number(value):
-                self._claim(name, "a running metric")
-                self._running[name] = float(value)
-
-    def _claim(self, name: str, origin: str) -> None:
-        """Refuse a name that stands for something else."""
-        if (other := self._origins.setdefault(name, origin)) != origin:
-            raise ValueError(
-                f"{name!r} is given by {origin}, but it is the name of {other} already; give one "
-                f"of them another name, or Scalars(prefix=…) to those of the step's output."
-            )
+        if metrics.keys() - engine.state.measured.keys():
+            self._has_metrics = True
+        self._measured.take(metrics, on)
 
     # ------------------------------------------------------------------ reading
 
     def _read(self) -> None:
         """Move all from the device."""
-        outputs = {f"{self.prefix}{name}": one for name, one in self._outputs.items()}
-        for name, read in read_all({**outputs, **self._logged}).items():
+        for name, read in self._gathered.read().items():
             self._pending.setdefault(name, []).extend(read)
             self._fresh.add(name)
             self._shown = None
@@ -290,22 +213,26 @@ class Scalars(Handler):
     def _note(self, engine: Engine, numbers: Mapping[str, float], origin: str) -> None:
         """Put numbers that are read already into the history."""
         for name, number in numbers.items():
-            self._claim(name, origin)
+            self._names.claim(name, origin)
             self._history.record(name).extend([(engine.state.iteration, number, 1.0)])
 
     def _window(self) -> Totals:
         """What means are made of that are logged with each log point."""
-        by_hand = {name for name in self._logged if self._history.record(name).on == "epoch"}
+        by_hand = self._logged_on_epoch()
         return {n: _total(r) for n, r in self._pending.items() if n not in by_hand}
+
+    def _logged_on_epoch(self) -> list[str]:
+        logged = self._gathered.logged
+        return [name for name in logged if self._history.record(name).on == "epoch"]
 
     def _epoch(self, *, ended: bool) -> Totals:
         """What means over the epoch are made of, what is pending included.
 
         The step's numbers have one only of an epoch that ended as such.
         """
-        names = {name: name for name in self._logged if self._history.record(name).on == "epoch"}
+        names = {name: name for name in self._logged_on_epoch()}
         if ended and self.epoch_suffix is not None:
-            outputs = (f"{self.prefix}{name}" for name in self._outputs)
+            outputs = (f"{self.prefix}{name}" for name in self._gathered.outputs)
             names.update((name, f"{name}{self.epoch_suffix}") for name in outputs)
         totals = {}
         for name, shown in names.items():
@@ -329,7 +256,7 @@ class Scalars(Handler):
     def _say_nothing(self, engine: Engine) -> None:
         """Warn once of a step whose output nobody takes for numbers, if there are no others."""
         output = engine.state.output
-        if output is None or self._outputs or self._logged or self._measures:
+        if output is None or self._gathered.known or self._has_metrics:
             return
         self._said_nothing = True
         _logger.warning(
@@ -346,32 +273,31 @@ class Scalars(Handler):
         return means_over_ranks(totals, point=f"{on} {engine.state.iteration}")
 
     def _log_if_due(self, engine: Engine) -> None:
-        if self._due or self._metrics:
+        if self._due or self._measured.of_pass:
             self._log(engine, "iteration")
 
     def _log_what_is_late(self, engine: Engine, on: str) -> None:
         """Log what came behind the log point; every process does if one of them has to."""
-        waiting = (*self._outputs.values(), *self._logged.values())
-        if anywhere(bool(self._metrics or self._pending or any(map(len, waiting)))):
+        waiting = self._measured.of_pass or self._pending or self._gathered.waiting
+        if anywhere(bool(waiting)):
             self._due = True
             self._log(engine, on, late=True)
 
     def _log_what_is_left(self, engine: Engine, exception: BaseException) -> None:
         """Log what came before an error, as it may tell why; never together with others."""
-        for series in (*self._outputs.values(), *self._logged.values()):
-            series.drop_behind(engine.progress.iteration)  # it will be run again
+        self._gathered.drop_behind(engine.progress.iteration)
         for name, read in self._pending.items():
             self._pending[name] = [one for one in read if one[0] <= engine.progress.iteration]
-        self._due, self._metrics = False, {}
-        if world_size() == 1 and any(map(len, (*self._outputs.values(), *self._logged.values()))):
+        self._due, self._measured.of_pass = False, {}
+        if world_size() == 1 and self._gathered.waiting:
             with suppress(Exception):  # the error under way counts
                 self._due = True
                 self._log(engine, "run")
 
     def _log(self, engine: Engine, on: str, *, late: bool = False) -> None:
         """Log what is due, with what came since it was read."""
-        scalars, gauges, values = dict(self._metrics), {}, {}
-        self._note(engine, self._metrics, "a metric")
+        scalars, gauges, values = dict(self._measured.of_pass), {}, {}
+        self._note(engine, scalars, "a metric")
         number = 0  # of a point for metrics alone
         if self._due:
             self._number += on == "iteration"
@@ -379,14 +305,18 @@ class Scalars(Handler):
             self._read()
             means = self._means_now(engine, on, late)
             values = {name: [(i, v) for i, v, _ in read] for name, read in self._commit().items()}
-            over = {name: one for name, one in means.items() if self._origins.get(name) == _MEAN}
-            self._note(engine, over, _MEAN)
+            over = {
+                name: one
+                for name, one in means.items()
+                if self._names.origin(name) == MEAN_OF_AN_EPOCH
+            }
+            self._note(engine, over, MEAN_OF_AN_EPOCH)
             if late:
                 scalars = {**means, **scalars}
             elif means or on != "run":  # else there is nothing new at the end of the run
                 scalars = {**means, **self._current(engine, on), **scalars}
                 gauges = self._gauges(engine)
-        self._due, self._metrics = False, {}
+        self._due, self._measured.of_pass = False, {}
         if on != "iteration":
             self._fresh.clear()
         engine.state.metrics.update(scalars)
@@ -410,7 +340,7 @@ class Scalars(Handler):
 
     def _current(self, engine: Engine, on: str) -> dict[str, float]:
         """Running metrics as they stand, and statistics of the history."""
-        running, self._running = scalars_of(self._running), {}
+        running = self._measured.take_running()
         self._note(engine, running, "a running metric")
         if on == "epoch":
             for name, one in self.also.items():
@@ -437,33 +367,29 @@ class Scalars(Handler):
     def state_dict(self) -> dict[str, Any]:
         """What was gathered and not yet logged, and the history."""
         return {
-            "outputs": {name: series.state_dict() for name, series in self._outputs.items()},
-            "logged": {name: series.state_dict() for name, series in self._logged.items()},
+            **self._gathered.state_dict(),
+            **self._measured.state_dict(),
             "pending": {name: list(readings) for name, readings in self._pending.items()},
             "fresh": sorted(self._fresh),
-            "metrics": dict(self._metrics),
-            "running": dict(self._running),
             "history": self._history.state_dict(),
             "due": self._due,
             "number": self._number,
             "told_at": self._told_at,
-            "several": sorted(self._several),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Set all of that."""
-        self._outputs = _loaded(state["outputs"], prefix=self.prefix)
-        self._logged = _loaded(state["logged"])
+        self._names.clear()  # those of the step are claimed now, and others when they come
+        for name in self.also:
+            self._names.claim(name, "a statistic")
+        self._gathered.load_state_dict(state)
+        self._measured.load_state_dict(state)
         self._pending = {name: list(readings) for name, readings in state["pending"].items()}
         self._fresh = set(state["fresh"])
-        self._metrics, self._running = dict(state["metrics"]), dict(state["running"])
         self._history.load_state_dict(state["history"])
         self._due, self._number = state["due"], state["number"]
-        self._told_at, self._several = state["told_at"], set(state["several"])
+        self._told_at = state["told_at"]
         self._shown = None
-        self._origins = dict.fromkeys(self.also, "a statistic")  # others claim their names anew
-        for name in self._outputs:
-            self._claim_output(name)
 
 
 def _check(engine: Engine, name: Any, on: Any, to: tuple[str, ...] | None) -> None:
@@ -491,60 +417,6 @@ def _check_sinks(engine: Engine, name: str, to: tuple[str, ...]) -> None:
             f"{name!r} is logged to {unknown[0]!r}, but the sinks of {engine!r} are "
             f"{', '.join(sinks)}.{nearest(unknown[0], sinks)}"
         )
-
-
-def _single(value: Any, name: str) -> Tensor | float:
-    """A tensor with one element as it is, and any other real number as a float."""
-    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
-        return value
-    number = None if isinstance(value, Tensor) else number_of(value)
-    if number is None:
-        shape = getattr(value, "shape", None)
-        given = f"a {type(value).__name__}" + (f" of shape {tuple(shape)}" if shape else "")
-        raise TypeError(f"{name!r} is logged as one number, given {given}; reduce it first.")
-    return float(number)
-
-
-def _is_number(value: Any) -> bool:
-    """Whether it is one real number, numpy's included."""
-    if isinstance(value, (int, float)):
-        return not isinstance(value, bool)
-    return _is_real(value) and bool(value.size == 1)
-
-
-def _is_real(value: Any) -> bool:
-    """Whether it is real numbers of numpy, or one."""
-    return hasattr(value, "ndim") and getattr(value.dtype, "kind", "?") in "iuf"
-
-
-def _by_name(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics with those that a mapping holds by name, unless they stand beside it, too.
-
-    As those of pytorch-ignite do, with a prefix if an evaluation hands them on.
-    """
-    flat: dict[str, Any] = {}
-    for name, value in metrics.items():
-        if isinstance(value, Mapping):
-            alone = {
-                inner: one
-                for inner, one in value.items()
-                if not any(k.endswith(str(inner)) and _is_same(one, metrics[k]) for k in metrics)
-            }
-            flat.update(flattened(alone, prefix=f"{name}/", by="/"))
-        else:
-            flat[name] = value
-    return flat
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    return one is other or (isinstance(one, float) and isinstance(other, float) and one == other)
-
-
-def _loaded(state: Mapping[str, Any], prefix: str = "") -> dict[str, Series]:
-    series = {name: Series(f"{prefix}{name}") for name in state}
-    for name, one in state.items():
-        series[name].load_state_dict(one)
-    return series
 
 
 def _total(readings: Iterable[Reading]) -> tuple[float, float]:

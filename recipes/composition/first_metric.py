@@ -36,12 +36,12 @@ class ByFirstMetric(Handler):
 
     def safe_point(self, engine: Engine) -> None:
         """Look whether there was a validation."""
-        if self._checkpoint.metric is None and engine.state.measured:
+        if self._checkpoint.ranking.metric is None and engine.state.measured:
             self._look(engine)
 
     def _look(self, engine: Engine) -> None:
         measured, numbers = engine.state.measured, scalars_of(engine.state.metrics)
         first = next((one for one in measured if one in numbers and one == monitored(one)), None)
-        if self._checkpoint.metric is None and first is not None:
+        if self._checkpoint.ranking.metric is None and first is not None:
             less = rule_of(first, self._rule) == "less"
             self._checkpoint.compare_by(first, "min" if less else "max", self._best)

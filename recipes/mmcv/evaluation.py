@@ -140,7 +140,7 @@ class EvalHook(Hook):
         if self.save_best is not None and score is not None:
             metrics[self.metric] = score
             if runner.checkpoint is not None:  # of "auto" it is not known before
-                runner.checkpoint.sign = -1.0 if self.rule == "less" else 1.0
+                runner.checkpoint.ranking.sign = -1.0 if self.rule == "less" else 1.0
         report(runner.trainer, metrics)
 
     def evaluate(self, runner: BaseRunner, results: Any) -> float | None:

@@ -72,12 +72,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.covers("G1")
 def test_the_last_and_the_best_are_kept(tmp_path):
     run = Run(tmp_path, last=2, best=1, metric="score")
     run.trainer.run(run.data, max_epochs=4)
     assert names(tmp_path) == ["00000010", "00000015", "00000020"]  # of equals the earlier
 
 
+@pytest.mark.covers("G1")
 def test_less_can_be_better(tmp_path):
     run = Run(tmp_path, best=2, metric="score", mode="min")
     run.trainer.run(run.data, max_epochs=4)
@@ -107,6 +109,7 @@ def test_what_the_best_go_by_may_be_known_behind_a_resume_alone(tmp_path):
     assert names(tmp_path) == ["00000010", "00000020"]  # the best is the one from before
 
 
+@pytest.mark.covers("G4")
 @pytest.mark.parametrize("cut", [1, 5, 7, 10, 11])
 def test_a_run_resumed_at_any_iteration_ends_with_the_same_bits(tmp_path, cut):
     whole = Run(tmp_path / "whole")
@@ -143,6 +146,7 @@ def test_the_best_weights_alone_can_be_loaded(tmp_path):
     assert same(run.weights(), seen[10])
 
 
+@pytest.mark.covers("G6")
 def test_broken_checkpoints_are_passed_over_and_nothing_is_no_error(tmp_path):
     run = Run(tmp_path, last=3)
     assert run.checkpoint.resume(run.trainer) is None
@@ -154,6 +158,7 @@ def test_broken_checkpoints_are_passed_over_and_nothing_is_no_error(tmp_path):
         assert other.checkpoint.resume(other.trainer).name == "00000010"
 
 
+@pytest.mark.covers("G2")
 def test_a_flipped_bit_is_found(tmp_path):
     run = Run(tmp_path)
     run.trainer.run(run.data)
@@ -170,6 +175,7 @@ def test_a_flipped_bit_is_found(tmp_path):
     assert same(other.weights(), before)
 
 
+@pytest.mark.covers("G2")
 def test_checkpoints_of_others_and_foreign_files_are_never_taken_away(tmp_path):
     other = Run(tmp_path)
     other.trainer.run(other.data, max_epochs=1)
@@ -179,6 +185,7 @@ def test_checkpoints_of_others_and_foreign_files_are_never_taken_away(tmp_path):
     assert names(tmp_path) == ["00000005", "00000015", "notes.txt"]
 
 
+@pytest.mark.covers("G7")
 def test_a_pickle_in_place_of_the_state_runs_nothing(tmp_path):
     run = Run(tmp_path / "run")
     run.trainer.run(run.data)
@@ -272,6 +279,7 @@ def test_another_model_is_refused_and_nothing_is_changed(tmp_path):
     assert other.trainer.state.iteration == 0
 
 
+@pytest.mark.covers("G4")
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_random_numbers_go_on_in_the_midst_of_a_loader(tmp_path, cut):
     def made(folder: Path) -> Run:
@@ -320,6 +328,7 @@ def test_it_saves_where_a_handler_ends_the_run(tmp_path):
     assert names(tmp_path) == ["00000007"]
 
 
+@pytest.mark.covers("G1")
 def test_a_handler_can_request_a_save(tmp_path):
     run = Run(tmp_path, when=When(None, at_end=False))
     run.trainer.on(Events.ITERATION_COMPLETED(once=7))(run.checkpoint.request)
@@ -654,7 +663,7 @@ def test_a_metric_that_a_later_evaluation_measures_is_waited_for(tmp_path):
 
 def test_a_metric_that_no_evaluation_measures_is_an_error_when_all_have_run(tmp_path):
     run = Evaluated(tmp_path, {2: 0.5, 4: 0.5}, every=2, best=1)
-    run.checkpoint.metric = "val_scores"
+    run.checkpoint.ranking.metric = "val_scores"
     with pytest.raises(KeyError, match="Did you mean 'val_score'"):
         run.trainer.run(run.data, max_epochs=2)
 

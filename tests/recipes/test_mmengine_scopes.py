@@ -121,7 +121,7 @@ def test_the_best_by_the_first_number_that_a_metric_gives(child):
     runner.train()
     (first, second, third) = manifests(runner)
     assert {one[1] for one in (first, second, third)} == {"max val_child/acc"}
-    assert runner.checkpoint.metric == "val_child/acc"
+    assert runner.checkpoint.ranking.metric == "val_child/acc"
     assert all(isinstance(one[2], float) for one in (first, second, third))
 
 
@@ -136,7 +136,8 @@ def test_a_run_that_goes_on_keeps_the_best_from_before(child):
 
     @went_on.trainer.on(Events.EPOCH_STARTED(once=3))
     def note(engine):
-        began.append((went_on.checkpoint.metric, went_on.checkpoint.sign, went_on.checkpoint.best))
+        ranking = went_on.checkpoint.ranking
+        began.append((ranking.metric, ranking.sign, ranking.best))
 
     went_on.train()
     assert began == [("val_child/acc", -1.0, 1)]

@@ -95,11 +95,11 @@ def test_the_best_is_kept(tmp_path):
         default_hooks={"checkpoint": {"save_best": "auto"}},
         train_cfg={"max_epochs": 3},
     )
-    checkpoint = made.checkpoint
-    assert (checkpoint.metric, checkpoint.sign, checkpoint.best) == ("val_mse", -1.0, 1)
+    ranking = made.checkpoint.ranking
+    assert (ranking.metric, ranking.sign, ranking.best) == ("val_mse", -1.0, 1)
     asked = {"save_best": "score", "rule": "greater", "keep_best": 2}
-    checkpoint = runner(tmp_path, default_hooks={"checkpoint": asked}).checkpoint
-    assert (checkpoint.metric, checkpoint.sign, checkpoint.best) == ("val_score", 1.0, 2)
+    ranking = runner(tmp_path, default_hooks={"checkpoint": asked}).checkpoint.ranking
+    assert (ranking.metric, ranking.sign, ranking.best) == ("val_score", 1.0, 2)
     with pytest.raises(ConfigError, match=r"checkpoint\.rule: is 'greater' or 'less'.*'score'"):
         runner(tmp_path, default_hooks={"checkpoint": {"save_best": "score"}})
     with pytest.raises(ValueError, match="first metric of val_evaluator, but there is none"):
@@ -182,7 +182,7 @@ def test_custom_hooks_are_handlers_of_the_engines_that_are_named(tmp_path, heard
     assert {"everywhere", "val"} <= made.validator.handlers.keys()
 
 
-@pytest.mark.covers("H1")
+@pytest.mark.covers("H1", "A6")
 def test_priority_of_the_argument_beats_the_key_which_beats_the_class(tmp_path, heard):
     class Late(Noted):
         priority = Priority.LOW
