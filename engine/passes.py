@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from .errors import DataError
 from .random import capture, preserved, restore
+from .samplers import parts_of
 
 __all__ = [
     "Fitted",
@@ -63,7 +64,16 @@ class Passes(Protocol):
 
 
 class Resumable(Protocol):
-    """Data that say themselves how they are walked over."""
+    """Data that say themselves how they are walked over.
+
+    Example:
+        >>> import torch
+        >>> from footplate.engine.data.in_memory import InMemoryLoader
+        >>> loader = InMemoryLoader(torch.arange(6), batch_size=2)
+        >>> passes = loader.make_passes()
+        >>> len(list(passes.begin())), len(list(passes.go_on(1)))
+        (3, 2)
+    """
 
     def make_passes(self) -> Passes:
         """Passes over them for one engine."""
@@ -236,17 +246,26 @@ class _WalkedAgain:
 
 
 class _OfTheirOwn:
-    """Data with a state of their own, or of what they load from, which holds the position, too."""
+    """Data with a state of their own, or of what they load from, which holds the position, too.
+
+    The generators that a loader and its samplers were given are put back besides: a loader that is
+    taken up draws its numbers in another order than one that begins.
+    """
 
     moves_with_batches = True
 
     def __init__(self, data: Any, keeper: Any) -> None:
         self._data = data
         self._keeper = keeper
-        self._loaded: Any = None
+        self._loaded: Mapping[str, Any] | None = None
         self._begun = False
 
     def begin(self) -> Iterator[Any]:
+        if self._loaded is not None:
+            self._put_back(self._loaded)
+        return self._begin()
+
+    def _begin(self) -> Iterator[Any]:
         self._loaded, self._begun = None, True
         iterator: Iterator[Any] = iter(self._data)
         return iterator
@@ -255,14 +274,34 @@ class _OfTheirOwn:
         with preserved():
             if self._loaded is None and not self._begun:
                 return _behind(iter(self._data), position)
-            self._keeper.load_state_dict(self.state_dict()["data"])
-            return self.begin()
+            state = self.state_dict()
+            self._keeper.load_state_dict(state["data"])
+            iterator = self._begin()
+            self._put_back(state)
+            return iter(()) if _is_over(state["data"]) else iterator
 
     def state_dict(self) -> dict[str, Any]:
-        return {"data": self._keeper.state_dict() if self._loaded is None else self._loaded}
+        if self._loaded is not None:
+            return dict(self._loaded)
+        generators = [one.get_state() for one in self._generators()]
+        return {"data": self._keeper.state_dict(), "generators": generators}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._loaded = state["data"]
+        self._loaded = state
+
+    def _put_back(self, state: Mapping[str, Any]) -> None:
+        for one, saved in zip(self._generators(), state.get("generators", ()), strict=False):
+            one.set_state(saved)
+
+    def _generators(self) -> list[Any]:
+        owned = (getattr(one, "generator", None) for one in parts_of(self._data))
+        found = (one for one in owned if hasattr(one, "get_state") and hasattr(one, "set_state"))
+        return list({id(one): one for one in found}.values())
+
+
+def _is_over(state: Any) -> bool:
+    """Whether it is of a pass that is over; torchdata's loader would begin another one."""
+    return isinstance(state, Mapping) and bool(state.get("_iterator_finished"))
 
 
 def _has_state(data: Any) -> bool:
@@ -289,6 +328,10 @@ def skip(iterator: Iterator[Any], count: int) -> int:
     """Pass by so many batches, and say how many there were.
 
     An iterator that has a method ``skip(count)`` is asked to do so itself.
+
+    Args:
+        iterator: what is walked over.
+        count: how many batches; fewer where it ends before.
 
     Example:
         >>> letters = iter("abc")

@@ -573,6 +573,23 @@ def test_a_stateful_loader_of_torchdata_goes_on(workers, data, cut):
     assert_goes_on(make, cut, epochs=2)
 
 
+@pytest.mark.covers("G4")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("cut", [1, 3, 5, 7, 10])
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
+def test_the_passes_behind_that_of_a_stateful_loader_are_the_same_too(workers, seed, cut):
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+
+    def make():
+        torch.manual_seed(5)  # it draws when it is made
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        loader = stateful(Noisy(17), 4, shuffle=True, num_workers=workers, generator=generator)
+        return _FirstOnly(loader)
+
+    assert_goes_on(make, cut, epochs=3)
+
+
 class _FirstOnly:
     """Sample numbers alone: torchdata says that it does not save random numbers of workers."""
 
