@@ -25,11 +25,12 @@ BENCHMARKS = [
     "metric_reduction",
     "guests",
 ]
-PLACES = {"guests": "guests.side_by_side"}  # of those in a folder
+LONG = ["peers"]  # that run only when they are named
+PLACES = {"guests": "guests.side_by_side", "peers": "peers.measuring"}  # of those in a folder
 
 chosen = sys.argv[1:] or BENCHMARKS
-if unknown := [name for name in chosen if name not in BENCHMARKS]:
-    sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}.")
+if unknown := [name for name in chosen if name not in BENCHMARKS + LONG]:
+    sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS + LONG)}.")
 print(
     f"Python {platform.python_version()}, torch {version('torch')}, "
     f"pytorch-ignite {version('pytorch-ignite')}, {platform.machine()}\n",

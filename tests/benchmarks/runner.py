@@ -18,6 +18,7 @@ import warnings
 import torch
 from torch.nn import functional as F
 
+from .peers.contenders.mmengine import model_of
 from .timing import Row, in_a_process, in_turns, python, seconds, show
 
 ITERATIONS = 4000
@@ -100,22 +101,12 @@ def ours():
 
 def mmengine():
     """MMEngine's Runner, with its default hooks."""
-    from mmengine.model import BaseModel
     from mmengine.runner import Runner
 
     model, optimizer, batches = task()
-
-    class Model(BaseModel):
-        def __init__(self):
-            super().__init__()
-            self.net = model
-
-        def forward(self, x, y, mode):
-            return {"loss": F.mse_loss(self.net(x), y)}
-
     logging.disable(logging.CRITICAL)
     runner = Runner(
-        Model(),
+        model_of(model, F.mse_loss),
         tempfile.mkdtemp(),
         train_dataloader=torch.utils.data.DataLoader(batches, batch_size=None),
         optim_wrapper={"optimizer": optimizer},

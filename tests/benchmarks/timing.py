@@ -45,24 +45,36 @@ def show(title, rows):
     print(flush=True)
 
 
-def in_turns(measure, variants, rounds):
-    """The median of ``measure(variant)`` for each variant, measured one after the other."""
+def all_in_turns(measure, variants, rounds):
+    """All of ``measure(variant)`` for each variant, measured one after the other."""
     seen = {variant: [] for variant in variants}
     for _ in range(rounds):
         for variant in variants:
             seen[variant].append(measure(variant))
+    return seen
+
+
+def in_turns(measure, variants, rounds):
+    """The median of ``measure(variant)`` for each variant, measured one after the other."""
+    seen = all_in_turns(measure, variants, rounds)
     return {variant: statistics.median(values) for variant, values in seen.items()}
 
 
-def python(*arguments):
-    """What a Python process of its own prints."""
+def python(*arguments, **options):
+    """What a Python process of its own prints; with options of ``subprocess.run``."""
     command = [sys.executable, *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options)
+    return run.stdout
 
 
 def in_a_process(module):
     """A measure that runs ``module.variant()`` in a process of its own, which prints a number."""
     return lambda variant: float(python("-m", module, variant))
+
+
+def pace(stamps, few):
+    """Seconds from one stamp to the next, but for the first few."""
+    return (stamps[-1] - stamps[few]) / (len(stamps) - 1 - few)
 
 
 def seconds(function, *args, **kwargs):

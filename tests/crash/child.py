@@ -51,6 +51,11 @@ def digits():
     return torch.from_numpy(bunch.images).float().unsqueeze(1) / 16, torch.from_numpy(bunch.target)
 
 
+def warm_up():
+    """Load what takes long, before runs are forked."""
+    digits()
+
+
 class Augmented(Dataset):
     """Number, image and label; the image otherwise each time, by three random generators."""
 

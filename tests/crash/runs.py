@@ -63,10 +63,14 @@ class Life:
 
 
 class Lane:
-    """Runs one child after the other, each forked from a warm process."""
+    """Runs one child after the other, each forked from a warm process.
 
-    def __init__(self):
-        command = [sys.executable, "-m", "tests.crash.server"]
+    Args:
+        child: the child's module, and what it warms up with.
+    """
+
+    def __init__(self, child=("tests.crash.child",)):
+        command = [sys.executable, "-m", "tests.crash.server", *child]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self._server = subprocess.Popen(command, **_surroundings(), **pipes)
 
@@ -94,9 +98,9 @@ class Lane:
 class Lanes:
     """Leads several lives at a time."""
 
-    def __init__(self, number=2):
+    def __init__(self, number=2, **options):
         self._free = queue.SimpleQueue()
-        self._lanes = [Lane() for _ in range(number)]
+        self._lanes = [Lane(**options) for _ in range(number)]
         for lane in self._lanes:
             self._free.put(lane)
         self._pool = ThreadPoolExecutor(number)
@@ -109,14 +113,18 @@ class Lanes:
         for lane in self._lanes:
             lane.close()
 
-    def lead(self, *arguments, **options):
+    def lead(self, *arguments, run=None, **options):
         """Begin to :func:`live`; a future."""
-        return self._pool.submit(self._lead, *arguments, **options)
+        return self.submit(lambda lane: live(run or lane, *arguments, **options))
 
-    def _lead(self, *arguments, run=None, **options):
+    def submit(self, work):
+        """Begin ``work(lane)`` as soon as a lane is free; a future."""
+        return self._pool.submit(self._with_lane, work)
+
+    def _with_lane(self, work):
         lane = self._free.get()
         try:
-            return live(run or lane, *arguments, **options)
+            return work(lane)
         finally:
             self._free.put(lane)
 

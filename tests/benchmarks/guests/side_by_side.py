@@ -18,7 +18,7 @@ import sys
 import warnings
 from time import perf_counter
 
-from ..timing import Row, python, show
+from ..timing import Row, pace, python, show
 
 FEW, MANY = 100, 1100
 ROUNDS = 3
@@ -67,7 +67,7 @@ def _paced(work, few, many):
         work(many)
     finally:
         handle.remove()
-    return (stamps[-1] - stamps[few]) / (len(stamps) - 1 - few)
+    return pace(stamps, few)
 
 
 def rows_of(guest):
