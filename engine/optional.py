@@ -9,12 +9,13 @@ __all__ = ["required"]
 
 
 @contextmanager
-def required(package: str, why: str) -> Generator[None, None, None]:
+def required(package: str, why: str, *, extra: str | None = None) -> Generator[None, None, None]:
     """Around the import of an optional library: where it is missing, say how to install it.
 
     Args:
-        package: what it is imported as; also the name of footplate's extra that brings it.
+        package: what it is imported as.
         why: what needs it.
+        extra: footplate's extra that brings it; by default that of the package's name.
 
     Raises:
         ImportError: if it is not installed; an error within an installed one passes as it is.
@@ -31,6 +32,7 @@ def required(package: str, why: str) -> Generator[None, None, None]:
         if error.name != package:
             raise
         raise ImportError(
-            f"{why} needs {package}, which is not here: pip install 'footplate[{package}]'.",
+            f"{why} needs {package}, which is not here: "
+            f"pip install 'footplate[{extra or package}]'.",
             name=package,
         ) from error

@@ -42,7 +42,8 @@ class EarlyStopping(Handler):
     Attributes:
         best: the best value so far.
         waited: how many looks ago that was.
-        reason: why it wants to stop, or has stopped; ``None`` while it does not.
+        reason: why it wants to stop, or has stopped; ``None`` while it does not. The record of a
+            run that it has ended has it, too, and so does the report.
 
     Raises:
         KeyError: when it looks and the metric is not there.

@@ -20,7 +20,7 @@ from ..engine.outermost import outermost
 from ..engine.placement.environment import versions
 from ..engine.placement.ranks import is_first
 from ..engine.priority import Priority
-from ..engine.state import Next
+from ..engine.state import Next, Reason
 from ..engine.stream.journal import Journal, set_aside
 from ..engine.stream.scalars import METRICS_COMPUTED, number_of, scalars_of
 
@@ -156,7 +156,7 @@ class RunRecord(Handler):
         if self._epoch is not None:  # it was cut
             self._end_epoch(engine)
         session = self._record["sessions"][-1]
-        session.update(ended=time.time(), reason=str(engine.state.reason))
+        session.update(ended=time.time(), reason=str(engine.state.reason), **_end(engine))
         self._tell_of(engine)
         results = self._record.setdefault("results", {})
         results[engine.name or "engine"] = scalars_of(engine.state.metrics)
@@ -338,6 +338,18 @@ def _limits(engine: Engine) -> dict[str, float | None]:
     """Where the run ends, where that is known."""
     limits = {name: getattr(engine.state, name) for name in ("max_epochs", "max_iters")}
     return {name: value if isinstance(value, int) else None for name, value in limits.items()}
+
+
+def _end(engine: Engine) -> dict[str, Any]:
+    """Of a run that was terminated: whether at its limit, or why by a handler that says so."""
+    state = engine.state
+    if state.reason != Reason.TERMINATED:
+        return {}
+    if state.max_iters is not None and state.iteration >= state.max_iters:
+        return {"at_limit": True}
+    told = (getattr(one, "reason", None) for one in engine.handlers.values())
+    why = next((one for one in told if isinstance(one, str)), None)
+    return {} if why is None else {"why": why}
 
 
 def _read(path: Path) -> dict[str, Any]:

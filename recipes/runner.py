@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 from torch import nn
 
@@ -43,7 +43,7 @@ from .config.registry import RUNNERS
 
 __all__ = ["Runner"]
 
-_NOT_GIVEN = ("self", "__class__", "objects")  # of the constructor's local names
+_NOT_GIVEN = ("self", "__class__", "objects", "misnamed")  # of the constructor's local names
 
 
 @RUNNERS.register_module()
@@ -92,9 +92,10 @@ class Runner(Facts, Saving):
             place.
         cfg: the whole configuration, to be kept with the run.
         objects: what finds types; it may allow some alone.
+        misnamed: nothing: here lands what is called by a name that is none of these.
 
     Raises:
-        ConfigError: with all that is wrong with the arguments.
+        ConfigError: with all that is wrong with the arguments, misnamed ones among it.
 
     Example:
         >>> import tempfile, torch
@@ -147,9 +148,10 @@ class Runner(Facts, Saving):
         compile: Any = None,
         model_wrapper_cfg: Mapping[str, Any] | None = None,
         objects: Objects | None = None,
+        **misnamed: Never,
     ) -> None:
         given = {name: one for name, one in locals().items() if name not in _NOT_GIVEN}
-        given = in_our_words(given)
+        given = in_our_words({**given, **misnamed})
         self.objects = objects or Objects()
         enter_scope(default_scope, may_import=not self.objects.limited)
         if problems := problems_in(given, self.objects):

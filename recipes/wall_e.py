@@ -34,6 +34,19 @@ class BaseModel(nn.Module):
 
     Each takes a batch; ``train_step`` returns the loss, or a dict with it, the others what the
     metrics take.
+
+    Example:
+        >>> import torch
+        >>> class Line(BaseModel):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.line = nn.Linear(1, 1)
+        ...     def train_step(self, batch):
+        ...         return self.line(batch).square().mean()
+        ...     def valid_step(self, batch):
+        ...         return self.line(batch)
+        >>> Line().test_step(torch.ones(4, 1)).shape
+        torch.Size([4, 1])
     """
 
     def train_step(self, batch: Any) -> Any:
@@ -59,6 +72,26 @@ class BaseCallBack:
 
     Attributes:
         runner: the runner, once the callback is registered.
+
+    Example:
+        >>> import tempfile, torch
+        >>> class Count(BaseCallBack):
+        ...     batches = 0
+        ...     def after_running_batch(self):
+        ...         self.batches += 1
+        >>> class Line(BaseModel):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.line = nn.Linear(1, 1)
+        ...     def train_step(self, batch):
+        ...         return self.line(batch).square().mean()
+        >>> count, quiet = Count(), dict(logger=None, report=None)
+        >>> data, folder = [torch.ones(4, 1)] * 3, tempfile.mkdtemp()
+        >>> runner = Runner(Line(), 2, data, work_dir=folder, default_hooks=quiet)
+        >>> runner.register_callbacks([count])
+        >>> runner.fit()
+        >>> count.batches, count.runner is runner
+        (6, True)
     """
 
     runner: Runner | None = None
@@ -72,6 +105,13 @@ class RunnerState:
 
     Args:
         runner: the runner.
+
+    Example:
+        >>> import tempfile
+        >>> runner = Runner(nn.Linear(1, 1), work_dir=tempfile.mkdtemp())
+        >>> state = RunnerState(runner)
+        >>> state.epoch, state.rank, state.is_main_process, state.model is runner.model
+        (0, 0, True, True)
     """
 
     def __init__(self, runner: Runner) -> None:

@@ -43,7 +43,9 @@ _POLICY = (
 )
 _KINDS = {
     "completed": "good",
+    "reached its limit": "good",
     "running": "busy",
+    "stopped early": "halted",
     "terminated": "halted",
     "interrupted": "halted",
     "stopped by a signal": "halted",
@@ -140,6 +142,8 @@ def _header(run: Run) -> Markup:
         facts.append(moment(run.sessions[0].began))
     if run.seconds is not None:
         facts.append(duration(run.seconds))
+    if run.why is not None:
+        facts.append(run.why)
     if resumed := sum(one.iteration > 0 for one in run.sessions):
         facts.append("resumed once" if resumed == 1 else f"resumed {resumed} times")
     toggle = tag("button", "dark", type="button", id="theme", aria_label="change the colours")
@@ -159,7 +163,7 @@ def _header(run: Run) -> Markup:
 
 def _progress(run: Run) -> Markup | None:
     """How far a run has come that has not come to its end."""
-    if run.status == "completed":
+    if run.status in ("completed", "reached its limit"):
         return None
     for count, most in (("iteration", "max_iters"), ("epoch", "max_epochs")):
         done, whole = run.record.get(count), run.record.get(most)

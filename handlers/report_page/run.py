@@ -19,6 +19,7 @@ __all__ = ["Checkpoint", "Run", "Session", "Shown", "read_run"]
 
 T = TypeVar("T")
 
+_AT_LIMIT, _EARLY = "reached its limit", "stopped early"
 _ENDED = {
     "completed": "completed",
     "terminated": "terminated",
@@ -26,6 +27,7 @@ _ENDED = {
     "signalled": "stopped by a signal",
     "error": "failed",
 }
+_IN_ORDER = {*_ENDED.values(), _AT_LIMIT, _EARLY} - {"failed"}
 _HUGE = 1e12  # seconds, which no clock shows
 _QUIET = 600  # seconds without a word, after which a run on another machine is taken for dead
 
@@ -39,6 +41,7 @@ class Session:
         began, ended: in seconds since 1970; of one that was killed, when it was last heard of.
         status: how it ended, ``"running"`` or ``"killed"``.
         iteration: where it began.
+        why: why it was stopped early.
         error: what was raised, with its traceback.
     """
 
@@ -47,6 +50,7 @@ class Session:
     ended: float
     status: str
     iteration: int = 0
+    why: str | None = None
     error: str | None = None
     traceback: str | None = None
 
@@ -137,10 +141,20 @@ class Run:
         """How the run stands; ``None`` if nobody noted it."""
         if not self.sessions:
             return None
-        last = self.sessions[-1]
-        own = [one for one in self.sessions if one.engine == self.engine]
-        broken = last.status not in _ENDED.values() or last.status == "failed"
-        return last.status if broken or not own else own[-1].status
+        last, own = self.sessions[-1], self._last_of_its_own()
+        in_order = last.status in _IN_ORDER
+        return own.status if own and in_order else last.status
+
+    @property
+    def why(self) -> str | None:
+        """Why it was stopped early, if that is how it stands and a handler told."""
+        own = self._last_of_its_own()
+        return own.why if own and own.status == self.status else None
+
+    def _last_of_its_own(self) -> Session | None:
+        """The last session of the engine that the run is about."""
+        own = (one for one in reversed(self.sessions) if one.engine == self.engine)
+        return next(own, None)
 
     @property
     def seconds(self) -> float | None:
@@ -242,7 +256,9 @@ def _sessions(run: Run) -> list[Session]:
         began, reason = float(one["began"]), str(one.get("reason"))
         until = float(told[number + 1]["began"]) if number + 1 < len(told) else run.read_at
         heard = max([began, *(sign for sign in signs if began <= sign <= until)])
-        status, ended = _ENDED.get(reason, reason), one.get("ended")
+        status, ended, why = _ENDED.get(reason, reason), one.get("ended"), one.get("why")
+        if reason == "terminated" and (why or one.get("at_limit")):
+            status = _EARLY if why else _AT_LIMIT
         if not _is_finite(ended):
             goes_on = number + 1 == len(told) and _is_alive(one, heard, run.read_at)
             status, ended = ("running", run.read_at) if goes_on else ("killed", heard)
@@ -254,6 +270,7 @@ def _sessions(run: Run) -> list[Session]:
                 ended=float(ended or began),
                 status=status,
                 iteration=_whole(one.get("iteration")),
+                why=str(why) if status == _EARLY else None,
                 error=None if error is None else str(error),
                 traceback=None if traceback is None else str(traceback),
             )

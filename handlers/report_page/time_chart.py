@@ -91,8 +91,8 @@ class _Clock:
             if one.iteration:
                 away = max(one.began - before.ended, 0.0)
                 found.append(
-                    f"The run was {before.status}, and went on from iteration {one.iteration:,} "
-                    f"{duration(away)} later; that time is left out."
+                    f"The run ended ({before.status}), and went on from iteration "
+                    f"{one.iteration:,} {duration(away)} later; that time is left out."
                 )
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from traceback import format_exception, walk_tb
 from typing import Annotated
@@ -25,7 +25,7 @@ from ...engine.placement.ranks import is_first, rank, world_size
 from ..config.finding import TypeNotFound
 from ..config.problems import ConfigError
 
-__all__ = ["INTERRUPTED", "STOPPED", "Traceback", "outcome"]
+__all__ = ["INTERRUPTED", "STOPPED", "Traceback", "ended", "outcome"]
 
 INTERRUPTED = 128
 """What a signal's number is added to: 130 behind Ctrl-C, 143 behind SIGTERM."""
@@ -58,6 +58,18 @@ Traceback = Annotated[
 
 @contextmanager
 def outcome(name: str, *, traceback: bool = False) -> Generator[None, None, None]:
+    """Around what a command of footplate does: :func:`ended`, under its name.
+
+    Args:
+        name: the command.
+        traceback: whether to show where an error was raised, even if it says all there is to say.
+    """
+    with ended(f"footplate {name}", lambda error: not traceback and _says_all(error)):
+        yield
+
+
+@contextmanager
+def ended(name: str, says_all: Callable[[Exception], bool]) -> Generator[None, None, None]:
     """Around what a command does: an error becomes a message and an exit code.
 
     ====  ==========================================================
@@ -71,31 +83,29 @@ def outcome(name: str, *, traceback: bool = False) -> Generator[None, None, None
     Of several processes each tells its error to what has launched them, which shows the first.
 
     Args:
-        name: the command.
-        traceback: whether to show where an error was raised, even if it says all there is to say.
+        name: what its messages begin with.
+        says_all: whether an error needs no traceback.
     """
     try:
         yield
     except (KeyboardInterrupt, Signalled) as stop:
         number = stop.signum if isinstance(stop, Signalled) else int(signal.SIGINT)
         if is_first():
-            print(f"footplate {name}: {str(stop) or 'stopped by Ctrl-C'}", file=sys.stderr)
+            print(f"{name}: {str(stop) or 'stopped by Ctrl-C'}", file=sys.stderr)
         if (file := error_file()) is not None:
             file.with_name(STOPPED).touch()
         raise typer.Exit(INTERRUPTED + number) from None
     except _COMMANDS:
         raise
     except Exception as error:
-        short = not traceback and _says_all(error)
+        short = says_all(error)
         if error_file() is not None or world_size() > 1:
-            told = (
-                f"footplate {name}: {_told(error)}" if short else "".join(format_exception(error))
-            )
+            told = f"{name}: {_told(error)}" if short else "".join(format_exception(error))
             _tell_launcher(error, told.rstrip())
             raise typer.Exit(1) from None
         if not short:
             raise
-        print(f"footplate {name}: {_told(error)}", file=sys.stderr)
+        print(f"{name}: {_told(error)}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 

@@ -41,6 +41,8 @@ def copy(
 ) -> None:
     """Copy a recipe: its configuration, with those it builds on, and its script.
 
+    The configuration trains the parts that Footplate has until it names those of your script.
+
     For example:
 
       footplate copy image_classification
@@ -64,6 +66,8 @@ def copy(
         for file in files:
             (folder / file.name).write_bytes(file.read_bytes())
             typer.echo(folder / file.name)
+        if _script(recipe) in files:
+            typer.echo(_how_to_change(recipe), err=True)
 
 
 def _with_bases(file: Path) -> list[Path]:
@@ -72,6 +76,13 @@ def _with_bases(file: Path) -> list[Path]:
     if first is None:
         return [file]
     return [file, *_with_bases(file.parent / first.partition(":")[2].strip())]
+
+
+def _how_to_change(recipe: str) -> str:
+    return (
+        f"{recipe}.yaml trains parts of Footplate's own {recipe}.py. To have it train yours, "
+        f"write {recipe}. in place of footplate.recipes.{recipe}. in it, and run it in that folder."
+    )
 
 
 def _script(recipe: str) -> Path:

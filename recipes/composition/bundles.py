@@ -74,7 +74,16 @@ class Bundle(Protocol):
 @HOOKS.register_module()
 @dataclass
 class RuntimeInfoHook:
-    """Tells in what the run takes place, and records what it is and does."""
+    """Tells in what the run takes place, and records what it is and does.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate.recipes.runner import Runner
+        >>> without = dict(runtime_info=None)
+        >>> runner = Runner(torch.nn.Identity(), tempfile.mkdtemp(), default_hooks=without)
+        >>> any(isinstance(hook, RuntimeInfoHook) for hook in runner.hooks)
+        False
+    """
 
     priority: ClassVar[Priority] = Priority.VERY_HIGH
     _record: RunRecord | None = field(default=None, init=False)
@@ -93,7 +102,16 @@ class RuntimeInfoHook:
 @HOOKS.register_module()
 @dataclass
 class IterTimerHook:
-    """Measures how fast training is."""
+    """Measures how fast training is.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate.recipes.runner import Runner
+        >>> without = dict(timer=None)
+        >>> runner = Runner(torch.nn.Identity(), tempfile.mkdtemp(), default_hooks=without)
+        >>> any(isinstance(hook, IterTimerHook) for hook in runner.hooks)
+        False
+    """
 
     priority: ClassVar[Priority] = Priority.NORMAL
 
@@ -106,7 +124,16 @@ class IterTimerHook:
 @HOOKS.register_module()
 @dataclass
 class DistSamplerSeedHook:
-    """Tells samplers which pass begins."""
+    """Tells samplers which pass begins.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate.recipes.runner import Runner
+        >>> without = dict(sampler_seed=None)
+        >>> runner = Runner(torch.nn.Identity(), tempfile.mkdtemp(), default_hooks=without)
+        >>> any(isinstance(hook, DistSamplerSeedHook) for hook in runner.hooks)
+        False
+    """
 
     priority: ClassVar[Priority] = Priority.NORMAL
 
@@ -126,6 +153,24 @@ class LoggerHook:
         names: shell patterns of what the console prints.
         progress_bar: whether bars show where the engines stand.
         console: whether lines are printed; they are in ``run.log`` in any case.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate.engine.stream.journal import Journal
+        >>> from footplate.recipes.runner import Runner
+        >>> runner = Runner(
+        ...     torch.nn.Linear(1, 1),
+        ...     tempfile.mkdtemp(),
+        ...     train_dataloader=[(torch.ones(4, 1), torch.ones(4, 1))] * 4,
+        ...     train_cfg=dict(loss=torch.nn.functional.mse_loss),
+        ...     optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        ...     default_hooks=dict(
+        ...         logger=dict(interval=2, console=False, progress_bar=False), report=None
+        ...     ),
+        ... )
+        >>> model = runner.train()
+        >>> [(row["on"], row["step"]) for row in Journal.read(runner.folder / "scalars.jsonl")]
+        [('iteration', 2), ('iteration', 4), ('epoch', 4)]
     """
 
     priority: ClassVar[Priority] = Priority.BELOW_NORMAL
@@ -153,7 +198,16 @@ class LoggerHook:
 @HOOKS.register_module()
 @dataclass
 class ParamSchedulerHook:
-    """Moves the schedulers."""
+    """Moves the schedulers.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate.recipes.runner import Runner
+        >>> without = dict(param_scheduler=None)
+        >>> runner = Runner(torch.nn.Identity(), tempfile.mkdtemp(), default_hooks=without)
+        >>> any(isinstance(hook, ParamSchedulerHook) for hook in runner.hooks)
+        False
+    """
 
     priority: ClassVar[Priority] = Priority.LOW
 
@@ -170,6 +224,18 @@ class OptimizerHook:
 
     Args:
         grad_clip: as ``clip_grad`` of an ``optim_wrapper``.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate.recipes.runner import Runner
+        >>> runner = Runner(
+        ...     torch.nn.Linear(1, 1),
+        ...     tempfile.mkdtemp(),
+        ...     optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        ...     custom_hooks=[dict(type="OptimizerHook", grad_clip=dict(max_norm=1.0))],
+        ... )
+        >>> any(isinstance(hook, OptimizerHook) for hook in runner.hooks)
+        True
     """
 
     priority: ClassVar[Priority] = Priority.HIGH
@@ -203,6 +269,21 @@ class CheckpointHook:
         background: whether training goes on while a checkpoint is written.
         out_dir: where to, in place of the run's folder; or the URL of a file system of fsspec. It
             is where ``resume=True`` looks, then, too.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate.recipes.runner import Runner
+        >>> runner = Runner(
+        ...     torch.nn.Linear(1, 1),
+        ...     tempfile.mkdtemp(),
+        ...     train_dataloader=[(torch.ones(4, 1), torch.ones(4, 1))] * 10,
+        ...     train_cfg=dict(max_epochs=3, loss=torch.nn.functional.mse_loss),
+        ...     optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        ...     default_hooks=dict(checkpoint=dict(max_keep_ckpts=2), logger=None, report=None),
+        ... )
+        >>> model = runner.train()
+        >>> sorted(path.name for path in (runner.folder / CHECKPOINTS).iterdir() if path.is_dir())
+        ['00000020', '00000030']
     """
 
     priority: ClassVar[Priority] = Priority.VERY_LOW
@@ -281,7 +362,16 @@ class CheckpointHook:
 @HOOKS.register_module()
 @dataclass
 class ReportHook:
-    """Writes a page about the run when it is over."""
+    """Writes a page about the run when it is over.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate.recipes.runner import Runner
+        >>> without = dict(report=None)
+        >>> runner = Runner(torch.nn.Identity(), tempfile.mkdtemp(), default_hooks=without)
+        >>> any(isinstance(hook, ReportHook) for hook in runner.hooks)
+        False
+    """
 
     priority: ClassVar[Priority] = Priority.LOWEST
 
@@ -302,6 +392,28 @@ class EarlyStoppingHook:
         patience: how many looks without improvement.
         check_finite: whether to stop where it is no finite number.
         stopping_threshold: stop once it is this good.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from ignite.metrics import MeanSquaredError
+        >>> from footplate.recipes.runner import Runner
+        >>> data = [(torch.ones(4, 1), torch.ones(4, 1))]
+        >>> runner = Runner(
+        ...     torch.nn.Linear(1, 1),
+        ...     tempfile.mkdtemp(),
+        ...     train_dataloader=data,
+        ...     val_dataloader=data,
+        ...     val_evaluator=dict(mse=MeanSquaredError()),
+        ...     train_cfg=dict(max_epochs=100, loss=torch.nn.functional.mse_loss),
+        ...     optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.0)),
+        ...     default_hooks=dict(logger=None, report=None),
+        ...     custom_hooks=[
+        ...         dict(type="EarlyStoppingHook", monitor="mse", rule="less", patience=2)
+        ...     ],
+        ... )
+        >>> model = runner.train()
+        >>> runner.epoch
+        3
     """
 
     priority: ClassVar[Priority] = Priority.BELOW_NORMAL

@@ -33,12 +33,31 @@ CHECKPOINTS = "checkpoints"
 
 
 def timestamp() -> str:
-    """The time, as folders are named; the same in every process of a run."""
+    """The time, as folders are named; the same in every process of a run.
+
+    Example:
+        >>> len(timestamp()), timestamp()[:2]
+        (15, '20')
+    """
     return from_first(lambda: time.strftime("%Y%m%d_%H%M%S"))
 
 
 def new_folder(experiment: Path, stamp: str) -> Path:
-    """Make a folder for a run of an experiment, with a number behind the time if need be."""
+    """Make a folder for a run of an experiment, with a number behind the time if need be.
+
+    Args:
+        experiment: the folder that it is made in; it is made, too.
+        stamp: its name, such as a :func:`timestamp`.
+
+    Returns:
+        the folder.
+
+    Example:
+        >>> import tempfile
+        >>> digits = Path(tempfile.mkdtemp()) / "digits"
+        >>> [new_folder(digits, "20240101_120000").name for _ in range(3)]
+        ['20240101_120000', '20240101_120000_2', '20240101_120000_3']
+    """
 
     def make() -> str:
         for suffix in ("", *(f"_{number}" for number in range(2, 1000))):

@@ -58,6 +58,25 @@ class BaseLoop(ABC):
 
     Attributes:
         engine_name: which of the runner's engines has the step that :meth:`run_iter` takes.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate import Runner
+        >>> @LOOPS.register_module()
+        ... class Range(BaseLoop):
+        ...     def run(self):
+        ...         outputs = torch.cat([self.runner.model(x) for x, y in self.dataloader])
+        ...         return {"range": (outputs.max() - outputs.min()).item()}
+        >>> model = torch.nn.Linear(1, 1)
+        >>> runner = Runner(
+        ...     model,
+        ...     tempfile.mkdtemp(),
+        ...     val_dataloader=[(torch.ones(4, 1), torch.ones(4, 1))] * 2,
+        ...     val_cfg=dict(type="Range"),
+        ...     default_hooks=dict(logger=None, report=None),
+        ... )
+        >>> runner.val()
+        {'range': 0.0}
     """
 
     engine_name = "validator"
@@ -99,6 +118,27 @@ class TrainLoop(BaseLoop):
         runner: the runner.
         dataloader: the training data.
         options: as :class:`~footplate.recipes.composition.options.TrainCfg` has them.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate import Runner
+        >>> class Twice(EpochBasedTrainLoop):
+        ...     def run(self):
+        ...         super().run()
+        ...         self.options = TrainCfg(max_epochs=2 * self.options.max_epochs)
+        ...         return super().run()
+        >>> _ = LOOPS.register_module(Twice)
+        >>> runner = Runner(
+        ...     torch.nn.Linear(1, 1),
+        ...     tempfile.mkdtemp(),
+        ...     train_dataloader=[(torch.ones(4, 1), torch.ones(4, 1))],
+        ...     train_cfg=dict(type="Twice", max_epochs=2, loss=torch.nn.functional.mse_loss),
+        ...     optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        ...     default_hooks=dict(logger=None, report=None),
+        ... )
+        >>> model = runner.train()
+        >>> runner.epoch
+        4
     """
 
     by_epoch = True
@@ -138,12 +178,48 @@ class TrainLoop(BaseLoop):
 
 @LOOPS.register_module()
 class EpochBasedTrainLoop(TrainLoop):
-    """Trains; what is said in intervals counts epochs."""
+    """Trains; what is said in intervals counts epochs.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate import Runner
+        >>> runner = Runner(
+        ...     torch.nn.Linear(1, 1),
+        ...     tempfile.mkdtemp(),
+        ...     train_dataloader=[(torch.ones(4, 1), torch.ones(4, 1))] * 5,
+        ...     train_cfg=dict(
+        ...         type="EpochBasedTrainLoop", max_epochs=2, loss=torch.nn.functional.mse_loss
+        ...     ),
+        ...     optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        ...     default_hooks=dict(logger=None, report=None),
+        ... )
+        >>> model = runner.train()
+        >>> runner.epoch, runner.iter
+        (2, 10)
+    """
 
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(TrainLoop):
-    """Trains; what is said in intervals counts iterations."""
+    """Trains; what is said in intervals counts iterations.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from footplate import Runner
+        >>> runner = Runner(
+        ...     torch.nn.Linear(1, 1),
+        ...     tempfile.mkdtemp(),
+        ...     train_dataloader=[(torch.ones(4, 1), torch.ones(4, 1))] * 5,
+        ...     train_cfg=dict(
+        ...         type="IterBasedTrainLoop", max_iters=7, loss=torch.nn.functional.mse_loss
+        ...     ),
+        ...     optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        ...     default_hooks=dict(logger=None, report=None),
+        ... )
+        >>> model = runner.train()
+        >>> runner.iter
+        7
+    """
 
     by_epoch = False
 
@@ -156,6 +232,20 @@ class EvaluationLoop(BaseLoop):
         dataloader: the data; several by name.
         evaluator: the metrics, which the engine has.
         options: as :class:`~footplate.recipes.composition.options.EvalCfg` has them.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from ignite.metrics import MeanSquaredError
+        >>> from footplate import Runner
+        >>> runner = Runner(
+        ...     torch.nn.Identity(),
+        ...     tempfile.mkdtemp(),
+        ...     val_dataloader=[(torch.ones(4, 1), torch.zeros(4, 1))],
+        ...     val_evaluator=dict(mse=MeanSquaredError()),
+        ...     default_hooks=dict(logger=None, report=None),
+        ... )
+        >>> runner.val()
+        {'mse': 1.0}
     """
 
     def __init__(
@@ -184,12 +274,51 @@ class EvaluationLoop(BaseLoop):
 
 @LOOPS.register_module()
 class ValLoop(EvaluationLoop):
-    """Validates."""
+    """Validates.
+
+    Example:
+        >>> @LOOPS.register_module()
+        ... class LoudLoop(ValLoop):
+        ...     def run(self):
+        ...         metrics = super().run()
+        ...         print("validated:", metrics)
+        ...         return metrics
+        >>> import tempfile, torch
+        >>> from ignite.metrics import MeanSquaredError
+        >>> from footplate import Runner
+        >>> runner = Runner(
+        ...     torch.nn.Identity(),
+        ...     tempfile.mkdtemp(),
+        ...     val_dataloader=[(torch.ones(4, 1), torch.zeros(4, 1))],
+        ...     val_cfg=dict(type="LoudLoop"),
+        ...     val_evaluator=dict(mse=MeanSquaredError()),
+        ...     default_hooks=dict(logger=None, report=None),
+        ... )
+        >>> _ = runner.val()
+        validated: {'mse': 1.0}
+    """
 
 
 @LOOPS.register_module()
 class TestLoop(EvaluationLoop):
-    """Tests."""
+    """Tests.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from ignite.metrics import MeanSquaredError
+        >>> from footplate import Runner
+        >>> batches = [(torch.ones(4, 1), torch.zeros(4, 1))] * 4
+        >>> runner = Runner(
+        ...     torch.nn.Identity(),
+        ...     tempfile.mkdtemp(),
+        ...     test_dataloader=batches,
+        ...     test_cfg=dict(type="TestLoop", limit_batches=2),
+        ...     test_evaluator=dict(mse=MeanSquaredError()),
+        ...     default_hooks=dict(logger=None, report=None),
+        ... )
+        >>> runner.test()
+        {'mse': 1.0}
+    """
 
     engine_name = "tester"
     __test__ = False  # pytest takes it for a test by its name

@@ -125,9 +125,11 @@ def _names(evaluator: Any, objects: Objects) -> list[str] | None:
         if not isinstance(one, Mapping) or "type" not in one:
             return None
         try:
-            kind = objects.find(one["type"], METRICS)
+            kind: Any = objects.find(one["type"], METRICS)
         except LookupError:
             return None
+        if not inspect.isclass(kind):  # a function may say what it makes, as Fbeta does
+            kind = getattr(kind, "__annotations__", {}).get("return")
         if not inspect.isclass(kind) or hasattr(kind, "process") or not hasattr(kind, "compute"):
             return None
     return [str(name) for name in evaluator]

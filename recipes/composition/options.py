@@ -182,6 +182,10 @@ class EvalCfg:
         step: a function ``(engine, batch) -> output`` in the place of the default step.
         engine: an engine in the place of the default one; it brings its step, and is attached to.
         averaged: the name of the handler whose averaged weights are evaluated, ``"ema"`` say.
+
+    Example:
+        >>> EvalCfg(fp16=True).kind, EvalCfg(limit_batches=0.25).limit_batches
+        ('fp16', '25%')
     """
 
     fp16: bool = False
@@ -216,6 +220,13 @@ class Randomness:
         deterministic: whether operations without a deterministic form are refused, or with
             ``"warn"`` warned about.
         diff_rank_seed: whether each process has another seed.
+
+    Example:
+        >>> Randomness(seed=7, deterministic="warn").seed
+        7
+        >>> Randomness(seed=-1)
+        Traceback (most recent call last):
+        footplate.recipes.config.problems.OptionError: seed: is a whole number from 0 on, given -1.
     """
 
     seed: int | None = None
@@ -236,6 +247,10 @@ class MpCfg:
     Attributes:
         mp_start_method: of ``multiprocessing``.
         opencv_num_threads: threads of OpenCV in each process, where it is installed.
+
+    Example:
+        >>> MpCfg(mp_start_method="spawn", opencv_num_threads=0)
+        MpCfg(mp_start_method='spawn', opencv_num_threads=0)
     """
 
     mp_start_method: Literal["fork", "spawn", "forkserver"] | None = None
@@ -253,6 +268,10 @@ class DistCfg:
     Attributes:
         backend: of ``torch.distributed``; by default NCCL on CUDA, and Gloo for all else.
         timeout: seconds until a collective operation is given up.
+
+    Example:
+        >>> DistCfg(backend="gloo", timeout=600)
+        DistCfg(backend='gloo', timeout=600)
     """
 
     backend: str | None = None
@@ -276,6 +295,10 @@ class EnvCfg:
         dist_cfg: how processes talk to each other.
         resource_limit: files that may be open at once.
         threads: threads of torch on the CPU.
+
+    Example:
+        >>> EnvCfg(device="cuda:1", threads=4, dist_cfg=DistCfg(timeout=600)).threads
+        4
     """
 
     device: str = "auto"
@@ -298,6 +321,10 @@ class AutoScaleLR:
     Attributes:
         base_batch_size: samples in the batch that the learning rate was found for.
         enable: whether to follow the rule.
+
+    Example:
+        >>> AutoScaleLR(base_batch_size=256, enable=True)
+        AutoScaleLR(base_batch_size=256, enable=True)
     """
 
     base_batch_size: int
@@ -319,6 +346,11 @@ class LogProcessorCfg:
         custom_cfg: further statistics: of ``data_src``, by ``method_name`` (``"mean"``, ``"min"``,
             ``"max"``, ``"current"``) over ``window_size`` (a number, ``"epoch"``, ``"global"``),
             under ``log_name``.
+
+    Example:
+        >>> best = dict(data_src="loss", method_name="min", window_size="global", log_name="best")
+        >>> LogProcessorCfg(window_size=50, custom_cfg=[best]).window_size
+        50
     """
 
     window_size: int | None = None
@@ -331,7 +363,28 @@ class LogProcessorCfg:
 
 
 def check_whole(options: object, name: str, *, least: int = 1) -> None:
-    """Take ``2.0`` for two, and refuse what is no whole number, unless it is ``None``."""
+    """Take ``2.0`` for two, and refuse what is no whole number, unless it is ``None``.
+
+    Args:
+        options: a data class instance, frozen or not; a whole number is put in its place.
+        name: the option's.
+        least: the least that it may be.
+
+    Raises:
+        OptionError: for anything else.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Pause:
+        ...     epochs: int | None = None
+        ...     def __post_init__(self):
+        ...         check_whole(self, "epochs")
+        >>> Pause(2.0).epochs
+        2
+        >>> Pause(0)
+        Traceback (most recent call last):
+        footplate.recipes.config.problems.OptionError: epochs: is a whole number from 1 on, given 0.
+    """
     value = getattr(options, name)
     if value is None:
         return

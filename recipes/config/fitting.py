@@ -36,6 +36,16 @@ class Made:
     Attributes:
         spec: what describes it.
         kind: its class, if that is known.
+
+    Example:
+        >>> from torch import nn
+        >>> made = Made({"type": "ReLU"}, nn.ReLU)
+        >>> fit = Fitting(find=lambda name: print)
+        >>> fit(made, nn.Module) is made
+        True
+        >>> fit(made, int)
+        Traceback (most recent call last):
+        footplate.recipes.config.fitting.Misfit: a whole number, given {'type': 'ReLU'}
     """
 
     spec: Any
@@ -51,6 +61,14 @@ class Misfit(Exception):
         steps: where within the value that was asked about.
         hint: what to do, a sentence behind a space.
         why: more of the reason, ``", and there is no module 'fo'"``.
+
+    Example:
+        >>> fit = Fitting(find=lambda name: print)
+        >>> try:
+        ...     fit({"steps": [1, "two"]}, dict[str, list[int]])
+        ... except Misfit as misfit:
+        ...     print(misfit.expected, misfit.given, misfit.steps)
+        a whole number two ('steps', 1)
     """
 
     def __init__(self, expected: str, given: object, hint: str = "", why: str = "") -> None:

@@ -29,6 +29,13 @@ class Signature:
             a list.
         open: whether any other name is taken, by ``**kwargs``.
         hints: annotations by parameter; of ``**kwargs`` under the empty name.
+
+    Example:
+        >>> def scaled(x, /, factor=2.0, *more):
+        ...     return [factor * one for one in (x, *more)]
+        >>> found = signature_of(scaled)
+        >>> found.required, found.call(scaled, {"x": 1, "more": [2, 3]})
+        (['x'], [2.0, 4.0, 6.0])
     """
 
     parameters: Mapping[str, Parameter]

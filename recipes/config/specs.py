@@ -40,6 +40,14 @@ class Specs:
     Args:
         find: the class or function that a ``type`` means, looked up in a registry, or in all if
             that is ``None``; raises :class:`~footplate.recipes.config.finding.TypeNotFound`.
+
+    Example:
+        >>> import torch
+        >>> specs = Specs(lambda name, registry: getattr(torch.nn, str(name)))
+        >>> specs.build({"type": "Linear", "in_features": 2, "out_features": 1}, "model")
+        Linear(in_features=2, out_features=1, bias=True)
+        >>> print(specs.check({"type": "Linear", "in_feature": 2, "out_features": 1}, "model")[0])
+        model.in_feature: Linear takes no 'in_feature', given 2. Did you mean 'in_features'?
     """
 
     def __init__(self, find: Callable[[object, Names | None], Callable[..., Any]]) -> None:

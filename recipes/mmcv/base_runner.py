@@ -63,6 +63,22 @@ class BaseRunner(Saving):
         TypeError: for what is none of these; NotImplementedError: in several processes.
 
     Source: mmcv.runner.BaseRunner of MMCV 1.7.
+
+    Example:
+        >>> import torch
+        >>> from footplate.recipes.mmcv.runners import EpochBasedRunner
+        >>> class Line(torch.nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         loss = self(data).square().mean()
+        ...         return {"loss": loss, "log_vars": {"loss": loss.item()}, "num_samples": 4}
+        >>> line = Line(1, 1)
+        >>> sgd = torch.optim.SGD(line.parameters(), lr=0.1)
+        >>> runner = EpochBasedRunner(line, optimizer=sgd, max_epochs=2)
+        >>> steps = dict(policy="step", step=[1])
+        >>> runner.register_training_hooks(lr_config=steps, optimizer_config={})
+        >>> runner.run([[torch.ones(4, 1)] * 3], workflow=[("train", 1)])
+        >>> runner.epoch, runner.iter, round(runner.current_lr()[0], 6)
+        (2, 6, 0.01)
     """
 
     training: ClassVar[type[IterTraining]]

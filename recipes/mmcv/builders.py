@@ -48,6 +48,11 @@ class DefaultOptimizerConstructor:
     Args:
         optimizer_cfg: ``dict(type="SGD", lr=0.1, …)``.
         paramwise_cfg: what parameters have of their own; see :func:`.parameter_groups`.
+
+    Example:
+        >>> make = DefaultOptimizerConstructor(dict(type="SGD", lr=0.1), dict(bias_lr_mult=2.0))
+        >>> [group["lr"] for group in make(nn.Linear(2, 1)).param_groups]
+        [0.1, 0.2]
     """
 
     def __init__(
@@ -98,6 +103,16 @@ class DefaultRunnerConstructor:
     Args:
         runner_cfg: ``dict(type="EpochBasedRunner", max_epochs=12)``.
         default_args: its other arguments.
+
+    Example:
+        >>> class Line(nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         return {"loss": self(data).square().mean()}
+        >>> make = DefaultRunnerConstructor(
+        ...     dict(type="EpochBasedRunner", max_epochs=12), dict(model=Line(1, 1))
+        ... )
+        >>> make().max_epochs
+        12
     """
 
     def __init__(
@@ -123,6 +138,15 @@ def build_runner(
 
     Raises:
         KeyError: for unknown names.
+
+    Example:
+        >>> class Line(nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         return {"loss": self(data).square().mean()}
+        >>> cfg = dict(type="IterBasedRunner", max_iters=100)
+        >>> runner = build_runner(cfg, dict(model=Line(1, 1)))
+        >>> type(runner).__name__, runner.max_iters
+        ('IterBasedRunner', 100)
     """
     options = dict(cfg)
     constructor = options.pop("constructor", "DefaultRunnerConstructor")
@@ -179,6 +203,13 @@ def set_random_seed(seed: int, deterministic: bool = False) -> None:
     Args:
         seed: the seed.
         deterministic: whether cuDNN takes deterministic algorithms.
+
+    Example:
+        >>> set_random_seed(0)
+        >>> first = torch.rand(1), random.random()
+        >>> set_random_seed(0)
+        >>> first == (torch.rand(1), random.random())
+        True
     """
     random.seed(seed)
     numpy.random.seed(seed)

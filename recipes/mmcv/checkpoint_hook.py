@@ -33,10 +33,31 @@ class CheckpointHook(Hook):
         save_last: whether the end of the run is saved in any case.
         sync_buffer, create_symlink: accepted, and nothing else: there is one process, and the
             newest checkpoint is found without a link.
+        others: those of MMCV's that are not here, each refused with what to do instead.
 
     Raises:
         NotImplementedError: for options of MMCV's that are not here.
         TypeError: for what is no option.
+
+    Example:
+        >>> import os, tempfile, torch
+        >>> from footplate.recipes.mmcv.runners import EpochBasedRunner
+        >>> class Line(torch.nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         loss = self(data).square().mean()
+        ...         return {"loss": loss, "log_vars": {"loss": loss.item()}, "num_samples": 4}
+        >>> line = Line(1, 1)
+        >>> sgd = torch.optim.SGD(line.parameters(), lr=0.1)
+        >>> folder = tempfile.mkdtemp()
+        >>> runner = EpochBasedRunner(line, optimizer=sgd, work_dir=folder, max_epochs=3)
+        >>> runner.register_training_hooks(
+        ...     lr_config=None,
+        ...     optimizer_config={},
+        ...     checkpoint_config=dict(interval=1, max_keep_ckpts=2),
+        ... )
+        >>> runner.run([[torch.ones(4, 1)] * 10], workflow=[("train", 1)])
+        >>> sorted(name for name in os.listdir(f"{folder}/checkpoints") if name.isdigit())
+        ['00000020', '00000030']
     """
 
     def __init__(

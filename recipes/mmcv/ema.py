@@ -33,6 +33,22 @@ class EMAHook(Hook):
         ValueError: for numbers out of range.
 
     Source: mmcv.runner.hooks.EMAHook of MMCV 1.7.
+
+    Example:
+        >>> import torch
+        >>> from footplate.recipes.mmcv.runners import EpochBasedRunner
+        >>> class Line(torch.nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         loss = self(data).square().mean()
+        ...         return {"loss": loss, "log_vars": {"loss": loss.item()}, "num_samples": 4}
+        >>> line = Line(1, 1)
+        >>> sgd = torch.optim.SGD(line.parameters(), lr=0.1)
+        >>> runner = EpochBasedRunner(line, optimizer=sgd, max_epochs=1)
+        >>> runner.register_training_hooks(lr_config=None, optimizer_config={})
+        >>> runner.register_hook(EMAHook(momentum=0.1))
+        >>> runner.run([[torch.ones(4, 1)] * 3], workflow=[("train", 1)])
+        >>> sorted(name for name, _ in line.named_buffers())
+        ['ema_bias', 'ema_weight']
     """
 
     def __init__(

@@ -68,7 +68,14 @@ class LrUpdaterHook(Updater):
 
 @HOOKS.register_module()
 class FixedLrUpdaterHook(LrUpdaterHook):
-    """``policy="fixed"``: as it was, but for a warm-up."""
+    """``policy="fixed"``: as it was, but for a warm-up.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = FixedLrUpdaterHook()
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.1, 0.1, 0.1]
+    """
 
     def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """The same."""
@@ -77,7 +84,14 @@ class FixedLrUpdaterHook(LrUpdaterHook):
 
 @HOOKS.register_module()
 class StepLrUpdaterHook(shapes.Stepped, LrUpdaterHook):
-    """``policy="step"``: see :class:`.Stepped`; multiplied by 0.1, unless ``gamma`` says else."""
+    """``policy="step"``: see :class:`.Stepped`; multiplied by 0.1, unless ``gamma`` says else.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = StepLrUpdaterHook(step=[2, 3])
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.1, 0.01, 0.001]
+    """
 
     usual_gamma = 0.1
 
@@ -89,6 +103,12 @@ class ExpLrUpdaterHook(LrUpdaterHook):
     Args:
         gamma: the factor.
         options: those of :class:`.Updater`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = ExpLrUpdaterHook(gamma=0.5)
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.05, 0.025, 0.0125]
     """
 
     def __init__(self, gamma: float, **options: Any) -> None:
@@ -109,6 +129,12 @@ class PolyLrUpdaterHook(LrUpdaterHook):
         power: the power.
         min_lr: where it ends.
         options: those of :class:`.Updater`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = PolyLrUpdaterHook(power=2)
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.0563, 0.025, 0.0063]
     """
 
     def __init__(self, power: float = 1.0, min_lr: float = 0.0, **options: Any) -> None:
@@ -128,6 +154,12 @@ class InvLrUpdaterHook(LrUpdaterHook):
         gamma: how fast.
         power: the power.
         options: those of :class:`.Updater`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = InvLrUpdaterHook(gamma=1.0)
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.05, 0.0333, 0.025]
     """
 
     def __init__(self, gamma: float, power: float = 1.0, **options: Any) -> None:
@@ -142,12 +174,26 @@ class InvLrUpdaterHook(LrUpdaterHook):
 
 @HOOKS.register_module()
 class CosineAnnealingLrUpdaterHook(shapes.CosineAnnealing, LrUpdaterHook):
-    """``policy="CosineAnnealing"``: see :class:`.CosineAnnealing`."""
+    """``policy="CosineAnnealing"``: see :class:`.CosineAnnealing`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = CosineAnnealingLrUpdaterHook(min_lr=0)
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.0854, 0.05, 0.0146]
+    """
 
 
 @HOOKS.register_module()
 class LinearAnnealingLrUpdaterHook(shapes.LinearAnnealing, LrUpdaterHook):
-    """``policy="LinearAnnealing"``: see :class:`.LinearAnnealing`."""
+    """``policy="LinearAnnealing"``: see :class:`.LinearAnnealing`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = LinearAnnealingLrUpdaterHook(min_lr=0)
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.075, 0.05, 0.025]
+    """
 
 
 @HOOKS.register_module()
@@ -157,6 +203,12 @@ class FlatCosineAnnealingLrUpdaterHook(shapes.DownTo, LrUpdaterHook):
     Args:
         start_percent: that share, a float from 0 to 1.
         options: ``min_lr`` or ``min_lr_ratio``, where it ends, and those of :class:`.Updater`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = FlatCosineAnnealingLrUpdaterHook(start_percent=0.5, min_lr=0)
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.1, 0.1, 0.05]
     """
 
     def __init__(self, start_percent: float = 0.75, **options: Any) -> None:
@@ -177,6 +229,12 @@ class CosineRestartLrUpdaterHook(shapes.DownTo, LrUpdaterHook):
         periods: how long each is.
         restart_weights: the weight of each.
         options: ``min_lr`` or ``min_lr_ratio``, where each ends, and those of :class:`.Updater`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = CosineRestartLrUpdaterHook(periods=[2, 2], restart_weights=[1, 0.5], min_lr=0)
+        >>> [round(hook.get_lr(At(epoch=n, max_epochs=4), 0.1), 4) for n in range(4)]
+        [0.1, 0.05, 0.05, 0.025]
     """
 
     def __init__(
@@ -199,7 +257,14 @@ class CosineRestartLrUpdaterHook(shapes.DownTo, LrUpdaterHook):
 
 @HOOKS.register_module()
 class CyclicLrUpdaterHook(shapes.Cyclic, LrUpdaterHook):
-    """``policy="cyclic"``: up to a multiple of the rate and down; see :class:`.Cyclic`."""
+    """``policy="cyclic"``: up to a multiple of the rate and down; see :class:`.Cyclic`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = CyclicLrUpdaterHook(target_ratio=(10, 1))
+        >>> [round(hook.get_lr(At(iter=n, max_iters=100), 0.1), 4) for n in (0, 20, 40, 70)]
+        [0.1, 0.55, 1.0, 0.55]
+    """
 
     usual_ratio = (10, 1e-4)
 
@@ -217,6 +282,12 @@ class OneCycleLrUpdaterHook(shapes.OneCycle, LrUpdaterHook):
         final_div_factor: what that is divided by in the end.
         three_phase: whether it goes down as slowly as up, and then to the end.
         options: those of :class:`.Updater`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = OneCycleLrUpdaterHook(max_lr=1.0, total_steps=100)
+        >>> [round(hook.get_lr(At(iter=n, max_iters=100), 0.04), 4) for n in (0, 15, 29, 99)]
+        [0.04, 0.546, 1.0, 0.0]
     """
 
     def __init__(

@@ -44,6 +44,14 @@ class MomentumUpdaterHook(Updater):
         by_epoch: whether the policy counts epochs, or else iterations.
         warmup, warmup_iters: as for learning rates.
         warmup_ratio: what the momentum is divided by to begin with.
+
+    Example:
+        >>> @HOOKS.register_module()
+        ... class WarmMomentumUpdaterHook(MomentumUpdaterHook):
+        ...     def get_momentum(self, runner, base_momentum):
+        ...         return base_momentum if runner.epoch else 0.5
+        >>> HOOKS.build(dict(type="WarmMomentumUpdaterHook")).by_epoch
+        True
     """
 
     what = "momentum"
@@ -89,24 +97,52 @@ class MomentumUpdaterHook(Updater):
 
 @HOOKS.register_module()
 class StepMomentumUpdaterHook(shapes.Stepped, MomentumUpdaterHook):
-    """``policy="step"``: see :class:`.Stepped`; multiplied by 0.5, unless ``gamma`` says else."""
+    """``policy="step"``: see :class:`.Stepped`; multiplied by 0.5, unless ``gamma`` says else.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = StepMomentumUpdaterHook(step=[2, 3])
+        >>> [round(hook.get_momentum(At(epoch=n, max_epochs=4), 0.9), 4) for n in range(4)]
+        [0.9, 0.9, 0.45, 0.225]
+    """
 
     usual_gamma = 0.5
 
 
 @HOOKS.register_module()
 class CosineAnnealingMomentumUpdaterHook(shapes.CosineAnnealing, MomentumUpdaterHook):
-    """``policy="CosineAnnealing"``: see :class:`.CosineAnnealing`."""
+    """``policy="CosineAnnealing"``: see :class:`.CosineAnnealing`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = CosineAnnealingMomentumUpdaterHook(min_momentum=0.5)
+        >>> [round(hook.get_momentum(At(epoch=n, max_epochs=4), 0.9), 4) for n in range(4)]
+        [0.9, 0.8414, 0.7, 0.5586]
+    """
 
 
 @HOOKS.register_module()
 class LinearAnnealingMomentumUpdaterHook(shapes.LinearAnnealing, MomentumUpdaterHook):
-    """``policy="LinearAnnealing"``: see :class:`.LinearAnnealing`."""
+    """``policy="LinearAnnealing"``: see :class:`.LinearAnnealing`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = LinearAnnealingMomentumUpdaterHook(min_momentum=0.5)
+        >>> [round(hook.get_momentum(At(epoch=n, max_epochs=4), 0.9), 4) for n in range(4)]
+        [0.9, 0.8, 0.7, 0.6]
+    """
 
 
 @HOOKS.register_module()
 class CyclicMomentumUpdaterHook(shapes.Cyclic, MomentumUpdaterHook):
-    """``policy="cyclic"``: down to a part of the momentum and up again; see :class:`.Cyclic`."""
+    """``policy="cyclic"``: down to a part of the momentum and up again; see :class:`.Cyclic`.
+
+    Example:
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> hook = CyclicMomentumUpdaterHook()
+        >>> [round(hook.get_momentum(At(iter=n, max_iters=100), 0.95), 4) for n in (0, 20, 40, 70)]
+        [0.95, 0.9, 0.85, 0.9]
+    """
 
     usual_ratio = (0.85 / 0.95, 1.0)
 
@@ -118,7 +154,15 @@ class OneCycleMomentumUpdaterHook(shapes.OneCycle, MomentumUpdaterHook):
     Args:
         base_momentum: the least, for each group or all, or by optimizer.
         max_momentum: the most, likewise.
-        options: those of :class:`.OneCycle`.
+        others, options: those of :class:`.OneCycle`.
+
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace as At   # where a runner stands
+        >>> sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.95)
+        >>> hook = OneCycleMomentumUpdaterHook()
+        >>> [round(hook.regular(At(iter=n, max_iters=100), sgd, "")[0], 4) for n in (0, 15, 29, 99)]
+        [0.95, 0.8973, 0.85, 0.95]
     """
 
     def __init__(

@@ -111,6 +111,11 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
     Args:
         cumulative_iters: how many.
         options: those of :class:`OptimizerHook`.
+
+    Example:
+        >>> hook = HOOKS.build(dict(type="GradientCumulativeOptimizerHook", cumulative_iters=4))
+        >>> hook.cumulative_iters   # runner.register_optimizer_hook(hook)
+        4
     """
 
     def __init__(self, cumulative_iters: int = 1, **options: Any) -> None:
@@ -130,6 +135,11 @@ class Fp16OptimizerHook(OptimizerHook):
 
     Raises:
         ValueError: for another scale.
+
+    Example:
+        >>> hook = Fp16OptimizerHook(grad_clip=dict(max_norm=35), loss_scale="dynamic")
+        >>> hook.precision.dtype
+        torch.float16
     """
 
     def __init__(
@@ -167,6 +177,11 @@ class GradientCumulativeFp16OptimizerHook(Fp16OptimizerHook):
     Args:
         cumulative_iters: behind how many iterations it steps.
         options: those of :class:`Fp16OptimizerHook`.
+
+    Example:
+        >>> hook = GradientCumulativeFp16OptimizerHook(cumulative_iters=4, loss_scale=512.0)
+        >>> hook.cumulative_iters, hook.precision.dtype
+        (4, torch.float16)
     """
 
     def __init__(self, cumulative_iters: int = 1, **options: Any) -> None:

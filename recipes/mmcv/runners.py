@@ -109,6 +109,19 @@ class IterBasedRunner(BaseRunner):
         arguments: those of :class:`.BaseRunner`.
 
     Source: mmcv.runner.IterBasedRunner of MMCV 1.7.
+
+    Example:
+        >>> import torch
+        >>> class Line(torch.nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         return {"loss": self(data).square().mean()}
+        >>> line = Line(1, 1)
+        >>> sgd = torch.optim.SGD(line.parameters(), lr=0.1)
+        >>> runner = IterBasedRunner(line, optimizer=sgd, max_iters=5)
+        >>> runner.register_training_hooks(lr_config=None, optimizer_config={})
+        >>> runner.run([[torch.ones(4, 1)] * 3], workflow=[("train", 1)])
+        >>> runner.iter, runner.epoch
+        (5, 1)
     """
 
     unit, limit = "iteration", "max_iters"

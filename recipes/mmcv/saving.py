@@ -196,6 +196,14 @@ def save_checkpoint(
         filename: where to.
         optimizer: an optimizer, or several by name.
         meta: facts to keep in it.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 1)
+        >>> save_checkpoint(model, "line.pth", meta={"epoch": 3})
+        >>> saved = torch.load("line.pth")
+        >>> sorted(saved), saved["meta"]["epoch"]
+        (['meta', 'state_dict'], 3)
     """
     facts = {**(meta or {}), "time": time.asctime()}
     if getattr(model, "CLASSES", None) is not None:

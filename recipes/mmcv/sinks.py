@@ -81,6 +81,11 @@ class TextLoggerHook(_SinkHook):
 
     Args:
         options: ``interval`` and ``by_epoch``.
+
+    Example:
+        >>> hook = HOOKS.build(dict(type="TextLoggerHook", interval=50))
+        >>> hook.interval, hook.by_epoch   # runner.register_logger_hooks({"hooks": [hook], …})
+        (50, True)
     """
 
     def sinks(self, runner: BaseRunner) -> Iterator[Handler]:
@@ -98,6 +103,22 @@ class TensorboardLoggerHook(_SinkHook):
     Args:
         log_dir: where they go; by default ``work_dir/tf_logs``.
         options: ``interval`` and ``by_epoch``.
+
+    Example:
+        >>> import os, tempfile, torch
+        >>> from footplate.recipes.mmcv.runners import EpochBasedRunner
+        >>> class Line(torch.nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         loss = self(data).square().mean()
+        ...         return {"loss": loss, "log_vars": {"loss": loss.item()}, "num_samples": 4}
+        >>> line = Line(1, 1)
+        >>> sgd = torch.optim.SGD(line.parameters(), lr=0.1)
+        >>> folder = tempfile.mkdtemp()
+        >>> runner = EpochBasedRunner(line, optimizer=sgd, work_dir=folder, max_epochs=1)
+        >>> runner.register_hook(TensorboardLoggerHook(interval=2))
+        >>> runner.run([[torch.ones(4, 1)] * 4], workflow=[("train", 1)])
+        >>> os.listdir(folder)
+        ['tf_logs']
     """
 
     def __init__(self, log_dir: str | None = None, **options: Any) -> None:

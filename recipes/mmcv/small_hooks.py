@@ -46,7 +46,23 @@ class ClosureHook(Hook):
 
 @HOOKS.register_module()
 class DistSamplerSeedHook(Hook):
-    """Calls ``set_epoch`` of the samplers of what is trained on, with the number of the pass."""
+    """Calls ``set_epoch`` of the samplers of what is trained on, with the number of the pass.
+
+    Example:
+        >>> import torch
+        >>> from footplate.recipes.mmcv.runners import EpochBasedRunner
+        >>> class Line(torch.nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         loss = self(data).square().mean()
+        ...         return {"loss": loss, "log_vars": {"loss": loss.item()}, "num_samples": 4}
+        >>> line = Line(1, 1)
+        >>> sgd = torch.optim.SGD(line.parameters(), lr=0.1)
+        >>> runner = EpochBasedRunner(line, optimizer=sgd, max_epochs=1)
+        >>> runner.register_hook(DistSamplerSeedHook())
+        >>> runner.run([[torch.ones(4, 1)] * 3], workflow=[("train", 1)])
+        >>> "sampler_seed" in runner.trainer.handlers
+        True
+    """
 
     def settle(self, runner: BaseRunner) -> None:
         """Attach what does so."""
@@ -55,7 +71,23 @@ class DistSamplerSeedHook(Hook):
 
 @HOOKS.register_module()
 class IterTimerHook(Hook):
-    """Puts ``data_time`` and ``time`` into ``runner.log_buffer``."""
+    """Puts ``data_time`` and ``time`` into ``runner.log_buffer``.
+
+    Example:
+        >>> import torch
+        >>> from footplate.recipes.mmcv.runners import EpochBasedRunner
+        >>> class Line(torch.nn.Linear):
+        ...     def train_step(self, data, optimizer):
+        ...         loss = self(data).square().mean()
+        ...         return {"loss": loss, "log_vars": {"loss": loss.item()}, "num_samples": 4}
+        >>> line = Line(1, 1)
+        >>> sgd = torch.optim.SGD(line.parameters(), lr=0.1)
+        >>> runner = EpochBasedRunner(line, optimizer=sgd, max_epochs=1)
+        >>> runner.register_hook(IterTimerHook())
+        >>> runner.run([[torch.ones(4, 1)] * 3], workflow=[("train", 1)])
+        >>> sorted(runner.log_buffer.val_history)
+        ['data_time', 'loss', 'time']
+    """
 
     def before_run(self, runner: BaseRunner) -> None:
         """Begin here, for a run that goes on amid an epoch."""

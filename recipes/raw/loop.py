@@ -27,6 +27,14 @@ __all__ = ["RawLoop"]
 class RawLoop(Processes):
     """What :func:`~footplate.recipes.raw_loop.setup` gives to a loop.
 
+    Args:
+        model: the model, placed already.
+        optimization: what steps its optimizer.
+        loaders: the data, of which the first is trained on.
+        device: where batches go.
+        checkpoint: what saves; ``None`` for nothing.
+        joined: whether this process has joined others, whom it leaves in the end.
+
     Attributes:
         model: the model; calling it computes in the precision that was asked for and gives
             float32, and has several processes exchange gradients. The same object as given where
@@ -35,6 +43,25 @@ class RawLoop(Processes):
         device: where model and batches are.
         loaders: the data, their batches moved to the device. Walking over them here counts for
             nothing; :meth:`batches` is what is trained on.
+
+    Example:
+        >>> from footplate.recipes.raw_loop import setup
+        >>> model = nn.Linear(1, 1)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> data = [torch.ones(4, 1), torch.zeros(4, 1)]
+        >>> def begin():
+        ...     return setup(model, sgd, data, device="cpu", checkpoints="raw")
+        >>> loop = begin()
+        >>> for epoch in loop.epochs(2):
+        ...     for x in loop.batches():
+        ...         stepped = loop.update(loop.model(x).square().mean())
+        ...     path = loop.save()
+        >>> loop.iteration
+        4
+        >>> again = begin()
+        >>> path = again.resume()
+        >>> list(again.epochs(3))
+        [3]
     """
 
     def __init__(

@@ -24,9 +24,16 @@ FOLDER = Path(__file__).with_name("curves")
 RECIPES = {
     "image_classification": ["--epochs", "4", "--lr", "2e-4"],  # rounding adds up faster with more
     # the licence, since the standard library differs from version to version
+    "image_generation": ["--iterations", "20", "--judge-epochs", "1", "--lr", "2e-4"],
     "language_model": (
         f"--text {ROOT / 'LICENSE'} --iterations 40 --length 16 --batch-size 4 --width 32".split()
     ),
+    "reinforcement_learning": ["--epochs", "2", "--at-once", "8"],  # before lots differ
+    "text_classification": (
+        f"--data {Path(__file__).with_name('passages.csv')} "
+        f"--epochs 2 --batch-size 16 --width 32 --lr 1e-3".split()
+    ),
+    "tabular_regression": ["--folds", "2", "--epochs", "2", "--members", "4"],
 }
 """Recipes with options that make them short."""
 
@@ -40,7 +47,7 @@ def curve(recipe: str, **environment: str) -> dict[str, list[list[float]]]:
             check=True,
             capture_output=True,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment},
         )
         last = max(Path(folder).rglob("state.pt"))
         state = torch.load(last, weights_only=True)

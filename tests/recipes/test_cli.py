@@ -24,7 +24,7 @@ def made(folder, *, at: float = 1e9):
     return folder
 
 
-@pytest.mark.covers("F9")
+@pytest.mark.covers("F9", "H6")
 def test_it_makes_a_page_of_a_run(tmp_path):
     run = made(tmp_path / "run")
     done = called("report", run)
@@ -32,7 +32,7 @@ def test_it_makes_a_page_of_a_run(tmp_path):
     assert "0.125" in (run / "report.html").read_text()
 
 
-@pytest.mark.covers("F9")
+@pytest.mark.covers("F9", "H6")
 def test_of_several_runs_it_takes_the_last_and_says_so(tmp_path):
     made(tmp_path / "first")
     last = made(tmp_path / "second", at=2e9)
@@ -43,7 +43,7 @@ def test_of_several_runs_it_takes_the_last_and_says_so(tmp_path):
     assert "<h1>second</h1>" in (tmp_path / "page.html").read_text()
 
 
-@pytest.mark.covers("F9")
+@pytest.mark.covers("F9", "H6")
 def test_where_there_is_no_run_it_fails_with_one_and_says_where_runs_are(tmp_path):
     run = made(tmp_path / "runs" / "digits")
     empty = tmp_path / "empty"

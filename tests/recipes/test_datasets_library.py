@@ -20,7 +20,7 @@ pytest.importorskip("transformers")
 from tests.recipes.transformers_task import configured, texts, trained_losses  # noqa: E402
 
 pytestmark = [
-    pytest.mark.covers("C3", "G1"),
+    pytest.mark.covers("C3", "G4"),
     pytest.mark.filterwarnings("ignore:the run goes on behind batch .* can't be told"),
 ]
 

@@ -15,6 +15,19 @@ import torch
 
 RECIPE = [sys.executable, "-m", "footplate.recipes.image_classification"]
 
+WITHOUT_SKLEARN = """
+import sys
+
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sklearn":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Gone())
+from footplate.recipes import image_classification
+image_classification.typer.run(image_classification.main)
+"""
+
 
 def recipe(folder: Path, *options: str) -> str:
     process = subprocess.run(
@@ -29,12 +42,13 @@ def run_of(folder: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.covers("K1")
 def test_it_reaches_98_percent_and_leaves_its_files(tmp_path):
     output = recipe(tmp_path)
     assert float(re.search(r"test accuracy +│ +([\d.]+)%", output).group(1)) >= 98.0
     run = run_of(tmp_path)
-    assert output.endswith(f"The run's files are in {run}\n")
+    assert output.endswith(f" s. The run's files are in {run}\n")
     files = (
         "checkpoints curves.png environment.json options.json phases.jsonl predictions.json "
         "report.html run.json scalars.jsonl tables.json tensorboard"
@@ -109,6 +123,21 @@ def test_a_run_is_resumed_with_its_own_options_and_no_others(tmp_path):
     assert "seed" in refused.stderr
     assert "epoch 1" in recipe(tmp_path, "--resume")
     assert json.loads((run_of(tmp_path) / "options.json").read_text())["batch_size"] == 512
+
+
+def test_bad_data_and_a_missing_library_are_told_in_a_line_and_leave_no_run(tmp_path):
+    script = [sys.executable, "-c", WITHOUT_SKLEARN]
+    for command, said in (
+        ([*RECIPE, "--data", "minst"], "Did you mean 'mnist'?"),
+        (script, "pip install 'footplate[recipes]'."),
+    ):
+        ran = subprocess.run(
+            [*command, "--folder", str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 1
+        assert ran.stderr.rstrip().endswith(said)
+        assert ran.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_its_options_are_explained():

@@ -21,8 +21,14 @@ SHORT = f"--iterations 60 --length 16 --batch-size 4 --width 32 --text {ROOT / '
 
 def last(folder: Path) -> dict:
     """The states of the handlers behind the last iteration."""
-    path = folder / "checkpoints" / "00000060" / "state.pt"
+    (path,) = folder.glob("*/checkpoints/00000060/state.pt")
     return torch.load(path, weights_only=True)["engine"]["footplate"]["handlers"]
+
+
+def needed(printed: str) -> list[float]:
+    """The bits a character of the model, of a bigram and of a 5-gram."""
+    line = re.search(r"validation: .*", printed).group()
+    return [float(one) for one in re.findall(r"\d\.\d+", line)]
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +39,30 @@ def unbroken(tmp_path_factory) -> tuple[Path, str]:
     return folder, subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.covers("B2")
+@pytest.mark.covers("B2", "K2")
 def test_it_learns_by_iterations_and_writes_a_sample(unbroken):
     folder, printed = unbroken
     assert "\ndef " in printed
-    bits = float(re.search(r"validation: ([\d.]+) bits a character", printed).group(1))
+    bits, bigram, five = needed(printed)
     assert bits < 6.5  # 7 bits without having learnt anything
-    files = {"checkpoints", "curves.png", "scalars.jsonl", "run.json", "report.html"}
-    assert {path.name for path in folder.iterdir()} >= files
+    assert five < bigram < 4
+    (run,) = folder.iterdir()
+    files = {"checkpoints", "curves.png", "options.json", "run.json", "report.html"}
+    assert {path.name for path in run.iterdir()} >= files
+    assert '"iterations": 60' in (run / "run.json").read_text()  # the report shows the options
 
 
-@pytest.mark.covers("C12")
+@pytest.mark.slow
+@pytest.mark.covers("K2")
+def test_a_whole_run_needs_fewer_bits_than_n_grams(tmp_path):
+    command = [*RECIPE, "--folder", str(tmp_path)]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    bits, bigram, five = needed(ran.stdout)
+    assert bits < five - 0.02
+    assert five < bigram
+
+
+@pytest.mark.covers("C12", "K2")
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_run_resumes_to_the_same_weights_and_average(tmp_path, unbroken, signum):
     process = subprocess.Popen(
@@ -52,11 +71,11 @@ def test_a_stopped_run_resumes_to_the_same_weights_and_average(tmp_path, unbroke
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not any((tmp_path / "checkpoints").glob("0000*")) and time.monotonic() < deadline:
+    while not any(tmp_path.glob("*/checkpoints/0000*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signum)
     process.wait()
-    command = [*RECIPE, *SHORT, "--folder", str(tmp_path), "--resume"]
+    command = [*RECIPE, "--folder", str(tmp_path), "--resume"]  # the run has its options
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "resuming from " in ran.stdout
     resumed, whole = last(tmp_path), last(unbroken[0])
@@ -70,3 +89,16 @@ def test_a_width_that_heads_can_not_share_is_refused():
     ran = subprocess.run([*RECIPE, "--width", "30"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert "4 divides it" in ran.stderr.replace("\n", " ")
+
+
+def test_a_text_that_is_too_short_or_not_there_is_refused_and_leaves_no_run(tmp_path):
+    short = tmp_path / "short.txt"
+    short.write_text("def f(): pass\n" * 9)
+    runs = tmp_path / "runs"
+    for text, code, said in ((short, 1, "it needs over 128"), ("none", 2, "does not exist")):
+        command = [*RECIPE, "--text", str(text), "--folder", str(runs)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ran.returncode == code
+        assert said in " ".join(ran.stderr.split())
+        assert "Traceback" not in ran.stderr
+    assert not list(runs.glob("*"))

@@ -12,6 +12,9 @@ from tests.golden.make_loss_curves import FOLDER, RECIPES, curve
 RELATIVE = 1e-4
 """Kernels differ between AVX2 and AVX-512, and rounding adds up."""
 
+OPPOSED = {"image_generation"}
+"""Recipes whose losses are of networks that train against each other, so that one may rise."""
+
 
 @functools.cache
 def once(recipe):
@@ -27,7 +30,8 @@ def test_the_loss_curve_is_the_golden_one(recipe):
         assert [iteration for iteration, _ in found[name]] == [iteration for iteration, _ in points]
         expected = pytest.approx([loss for _, loss in points], rel=RELATIVE)
         assert [loss for _, loss in found[name]] == expected, name
-        assert points[-1][1] < points[0][1], f"{name} does not fall"
+        if recipe not in OPPOSED:
+            assert points[-1][1] < points[0][1], f"{name} does not fall"
 
 
 def test_every_golden_curve_is_compared():

@@ -1,4 +1,4 @@
-"""Every key, type and value of three real configurations, made wrong in some way.
+"""Every key, type and value of four real configurations, made wrong in some way.
 
 What is wrong is refused where it stands, with the right name if it is near one; what is not
 refused means what it meant.
@@ -20,7 +20,12 @@ from footplate.recipes.composition.settings import problems_in
 from footplate.recipes.config.layers import load
 from footplate.recipes.config.objects import Objects
 
-NAMES = ["image_classification", "image_classification_averaged", "language_model"]
+NAMES = [
+    "image_classification",
+    "image_classification_averaged",
+    "language_model",
+    "text_classification",
+]
 CONFIGS = {name: load(recipes()[name], environment={}).values for name in NAMES}
 OBJECTS = Objects()
 
@@ -128,8 +133,9 @@ def is_right(wrong: Any, right: Any, where: str) -> bool:
         return isinstance(right, (int, float)) and not isinstance(right, bool)
     if isinstance(wrong, list):  # data may be a list of batches
         return where.endswith("_dataloader")
-    if isinstance(wrong, str):
-        return isinstance(right, str) and where in ("work_dir", "experiment_name")
+    if isinstance(wrong, str):  # names of folders, of images, too
+        folder = where in ("work_dir", "experiment_name") or where.endswith("_dataloader.data.data")
+        return isinstance(right, str) and folder
     return False
 
 

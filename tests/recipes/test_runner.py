@@ -573,7 +573,7 @@ def test_determinism_is_no_longer_asked_of_the_next_run(tmp_path, monkeypatch):
         torch.backends.cudnn.deterministic = False
 
 
-@pytest.mark.covers("H1")
+@pytest.mark.covers("H1", "H5")
 def test_each_process_may_have_a_seed_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "3")
     made = runner(tmp_path, randomness={"seed": 5, "diff_rank_seed": True})

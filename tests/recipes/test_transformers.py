@@ -291,7 +291,7 @@ def test_windows_that_weigh_tokens_are_those_of_its_own_trainer(tmp_path):
         torch.testing.assert_close(ours, its, rtol=0, atol=5e-5)
 
 
-@pytest.mark.covers("G1")
+@pytest.mark.covers("G4")
 def test_a_run_resumes_amid_an_epoch_with_its_dropout(tmp_path):
     def made(folder, **changes):
         checkpoint = {"interval": 22, "by_epoch": False}
@@ -312,7 +312,7 @@ def test_a_run_resumes_amid_an_epoch_with_its_dropout(tmp_path):
     assert same(whole.model, rest.model)
 
 
-@pytest.mark.covers("G1")
+@pytest.mark.covers("G8")
 @pytest.mark.parametrize("name", ["classifier", "language_model"])
 def test_the_weights_go_to_transformers_and_come_from_there(tmp_path, name):
     hooks = {**configured(tmp_path)["default_hooks"], "checkpoint": {}}

@@ -20,7 +20,7 @@ datasets = pytest.importorskip("datasets")
 stateful = pytest.importorskip("torchdata.stateful_dataloader")
 
 pytestmark = [
-    pytest.mark.covers("C3", "G1"),
+    pytest.mark.covers("C3", "G4"),
     # of torchdata's own
     pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),
 ]

@@ -73,7 +73,7 @@ def test_no_line_of_a_plan_is_too_long(tmp_path, width, options):
 def test_recipes_are_listed_and_each_can_be_planned_and_copied(tmp_path):
     listed = called("recipes").stdout
     names = [line.split()[0] for line in listed.splitlines()[1:] if not line.startswith(" ")]
-    assert {"image_classification", "language_model"} <= set(names)
+    assert {"image_classification", "image_generation", "language_model"} <= set(names)
     for name in names:
         assert called("copy", name, tmp_path / name).exit_code == 0
         assert (tmp_path / name / f"{name}.yaml").is_file()

@@ -8,6 +8,7 @@ import multiprocessing
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -166,6 +167,17 @@ def test_what_env_cfg_sets(tmp_path, process):
 
 
 @pytest.mark.covers("H5")
+def test_threads_of_opencv_are_as_many_as_is_said(tmp_path, process):
+    cv2 = pytest.importorskip("cv2")
+    before = cv2.getNumThreads()
+    try:
+        runner(tmp_path, env_cfg={"mp_cfg": {"opencv_num_threads": before + 1}})
+        assert cv2.getNumThreads() == before + 1
+    finally:
+        cv2.setNumThreads(before)
+
+
+@pytest.mark.covers("H5")
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -240,6 +252,11 @@ def test_wrong_arguments_are_refused_with_their_path(tmp_path, changes, said):
 def test_an_argument_that_is_none_is_refused_by_its_name(tmp_path):
     with pytest.raises(ConfigError, match=r"optimizer: the runner has no such argument"):
         Runner.from_cfg({"model": {"type": nn.Identity}, "optimizer": {"type": "SGD"}})
+    misnamed: dict[str, Any] = {"trainer_cfg": {"max_epochs": 3}, "val_cfg": {"prefx": "val"}}
+    with pytest.raises(ConfigError) as caught:
+        Runner(nn.Identity(), tmp_path, **misnamed)
+    assert {one.path for one in caught.value.problems} == {"trainer_cfg", "val_cfg.prefx"}
+    assert "Did you mean 'train_cfg'?" in str(caught.value)
     with pytest.raises(ConfigError, match=r"runner_type: .*'Runner'"):
         Runner.from_cfg({"model": {"type": nn.Identity}, "runner_type": "Runer"})
 

@@ -1,0 +1,1 @@
+"""Collections of images that many know, and folders of one's own."""
