@@ -110,8 +110,7 @@ def label(handler: object) -> str:
 
 def source(handler: object) -> str:
     """Where a handler is written, as ``file:line``; empty for what has no Python source."""
-    function = _innermost(handler)
-    function = inspect.unwrap(getattr(function, "__func__", function))
+    function = inspect.unwrap(_innermost(handler))
     if not hasattr(function, "__code__"):
         function = getattr(type(function).__call__, "__func__", type(function).__call__)
     code = getattr(function, "__code__", None)

@@ -1,6 +1,12 @@
 import gc
 import signal
 
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
 LONG = {"crash", "distributed", "recipes"}  # folders whose tests start processes
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footplate import Bus, Engine, Event, Events
+from footplate import Bus, Engine, Event, Events, where
 from footplate.engine import EventSignal
 from footplate.engine.errors import EventError, HandlerError
 
@@ -581,6 +581,34 @@ def test_sending_other_values_than_declared_is_refused(bus):
         bus.signal("SAVED").send(None, size=3)
     with pytest.raises(EventError, match="STARTED hands over no values, but was sent with a"):
         bus.signal("STARTED").send(None, a=1)
+    Engine(nothing, bus=bus).register_events(Event("READ", payload=("path", "size")))
+    with pytest.raises(EventError, match="READ hands over path, size, but was sent with none"):
+        bus.signal("READ").send(None)
+
+
+def test_a_filter_counts_what_the_engine_has_fired_and_not_what_others_send():
+    engine, counts = Engine(nothing), []
+    engine.register_events("SAVED")
+    noting = where(lambda engine, count: counts.append(count) or False)
+    engine.add_event_handler(Event("SAVED")(noting), lambda: None)
+    engine.bus.signal("SAVED").send(engine)
+    engine.fire_event("SAVED")
+    engine.bus.signal("SAVED").send(engine)
+    assert counts == [0, 1, 1]
+
+
+@pytest.mark.parametrize("event", [Events.EXCEPTION_RAISED, Events.CLOSED])
+def test_a_filter_is_asked_where_all_receivers_run_whatever_fails(event):
+    engine, asked, ran = Engine(lambda engine, batch: 1 // batch), [], []
+    engine.add_event_handler(
+        event(where(lambda engine, count: asked.append((engine, count)) or False)),
+        lambda: ran.append("filtered"),
+    )
+    engine.add_event_handler(event, lambda: ran.append("unfiltered"))
+    with pytest.raises(ZeroDivisionError) as raised:
+        engine.run([0])
+    assert (asked, ran) == ([(engine, 1)], ["unfiltered"])
+    assert len(raised.value.__notes__) == 1  # of where it was raised, and of nothing else
 
 
 def test_a_receiver_that_does_not_fit_is_refused_when_it_connects(bus):
@@ -635,6 +663,18 @@ def test_a_late_declaration_makes_waiting_receivers_ready(bus):
     engine.register_events(Event("SAVED", payload=()))
     engine.fire_event("SAVED")
     assert heard == [(engine, {})]
+
+
+def test_a_late_declaration_counts_for_those_that_knew_the_event_before(bus):
+    first, second, heard = Engine(nothing, bus=bus), Engine(nothing, bus=bus), Log()
+    first.register_events("SAVED")
+    bus.signal("SAVED").connect(heard)
+    first.fire_event("SAVED", size=3)  # of any values, as none are declared
+    second.register_events(Event("SAVED", payload=("path",)))
+    with pytest.raises(EventError, match="SAVED hands over path, but was fired with size"):
+        first.fire_event("SAVED", size=3)
+    first.fire_event("SAVED", path="here")
+    assert heard == [(first, {"size": 3}), (first, {"path": "here"})]
 
 
 # ------------------------------------------------------------------ a firing is a snapshot

@@ -91,9 +91,10 @@ def test_a_method_that_does_not_fit_is_refused(engine):
     assert engine.handlers == {}
 
 
-def test_methods_are_called_with_the_engine_always(engine):
+@pytest.mark.parametrize("name", ["started", "before_run", "before_epoch"])
+def test_methods_are_called_with_the_engine_always(engine, name):
     with pytest.raises(HandlerError, match=r"it takes \(\) but would be called as \(engine\)"):
-        engine.attach(handler_with(started=lambda self: None))
+        engine.attach(handler_with(**{name: lambda self: None}))
 
 
 def test_async_methods_are_refused(engine):
@@ -426,9 +427,13 @@ def test_a_wrong_priority_attaches_nothing(engine, wrong):
 
 @pytest.mark.parametrize("name", ["started", "before_train", "after_train_iter"])
 def test_a_method_that_returns_something_is_an_error(engine, name):
-    engine.attach(handler_with(**{name: lambda self, engine: False}))
-    with pytest.raises(TypeError, match=r"returned False; a handler's methods return None.*termin"):
+    handler = engine.attach(handler_with(**{name: lambda self, engine: False}))
+    with pytest.raises(TypeError) as raised:
         engine.run([1])
+    who, _, why = str(raised.value).partition(" returned False; ")
+    assert who.startswith(f"{type(handler).__name__}.")
+    assert why.startswith("a handler's methods return None.")
+    assert "terminate()" in why
 
 
 # ------------------------------------------------------------------ detach

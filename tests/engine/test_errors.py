@@ -202,7 +202,7 @@ def test_one_error_of_closed_is_raised_as_it_is():
     engine.add_event_handler(Events.CLOSED, failing)
     error = error_of(engine)
     assert isinstance(error, Failure)
-    assert "failing, handling CLOSED" in notes_of(error)[0]
+    assert f"failing, handling CLOSED of {engine!r}" in notes_of(error)[0]
     assert "EXCEPTION_RAISED" not in engine.events
 
 

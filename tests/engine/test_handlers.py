@@ -603,6 +603,14 @@ def test_a_first_parameter_with_a_default_keeps_it(handler, given):
 
 
 @pytest.mark.covers("A4")
+def test_custom_events_stand_behind_the_one_that_is_named():
+    engine = Engine(lambda engine, batch: None)
+    before = list(engine.fires)
+    engine.register_events("LOOKED", "SAVED", behind=Events.ITERATION_COMPLETED)
+    place = before.index(Events.ITERATION_COMPLETED.name) + 1
+    assert list(engine.fires) == [*before[:place], "LOOKED", "SAVED", *before[place:]]
+
+
 def test_an_event_that_has_not_fired_yet_has_the_count_zero():
     engine = Engine(lambda engine, batch: None)
     engine.register_events("SAVED")

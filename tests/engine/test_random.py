@@ -49,6 +49,7 @@ def told(process: subprocess.Popen[str]) -> Any:
 # ------------------------------------------------------------------ seeds
 
 
+@pytest.mark.covers("H5")
 def test_a_seed_settles_every_generator():
     assert seed_all(3) == 3
     first = draw()
@@ -131,6 +132,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.covers("H5")
 @pytest.mark.parametrize("set_before", [":16:8", None])
 def test_determinism_is_demanded_or_asked_for(set_before):
     off, warns, on, left = told(started(DETERMINISM, CUBLAS_WORKSPACE_CONFIG=set_before))
@@ -154,6 +156,7 @@ def test_another_determinism_is_refused_before_anything_is_seeded(deterministic)
 # ------------------------------------------------------------------ ranks
 
 
+@pytest.mark.covers("H5")
 def test_each_rank_adds_its_number_where_that_is_wanted(monkeypatch):
     monkeypatch.setenv("RANK", "2")
     assert seed_all(5) == 5
@@ -186,6 +189,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.covers("H5")
 def test_ranks_agree_upon_a_seed_that_is_drawn(tmp_path: Path):
     environment = {"STORE": f"file://{tmp_path / 'store'}", "GLOO_SOCKET_IFNAME": "lo"}
     ranks = [started(RANK, NUMBER=str(number), **environment) for number in (0, 1)]

@@ -604,6 +604,10 @@ def clock(monkeypatch):
     return clock
 
 
+def test_its_logger_is_the_librarys():
+    assert Engine(lambda engine, batch: None).logger.name == "footplate.engine"
+
+
 def test_times_are_set_before_their_event_and_hold_its_handlers_afterwards(clock):
     def spend(seconds):
         def handle():
@@ -612,6 +616,7 @@ def test_times_are_set_before_their_event_and_hold_its_handlers_afterwards(clock
         return handle
 
     engine, seen = Engine(lambda engine, batch: spend(1)()), []
+    engine.add_event_handler(Events.STARTED, lambda e: seen.append(dict(e.state.times)))
     engine.add_event_handler(Events.STARTED, spend(1000))
     engine.add_event_handler(Events.EPOCH_STARTED, spend(10))
     for event in (Events.EPOCH_COMPLETED, Events.COMPLETED):
@@ -621,6 +626,7 @@ def test_times_are_set_before_their_event_and_hold_its_handlers_afterwards(clock
 
     times = engine.run(range(3), max_epochs=2).times
     assert seen == [
+        {"EPOCH_COMPLETED": 0, "COMPLETED": 0},
         {"EPOCH_COMPLETED": 13, "COMPLETED": 0},
         {"EPOCH_COMPLETED": 13, "COMPLETED": 0},
         {"EPOCH_COMPLETED": 113, "COMPLETED": 1226},

@@ -6,6 +6,7 @@ import torch
 
 from footplate import Engine, Events, Handler
 from footplate.engine.errors import StateError
+from footplate.engine.serialization import is_plain
 from tests.engine.recording import RecordingEngine
 
 
@@ -140,6 +141,34 @@ def test_handlers_that_do_not_match_are_an_error_that_lists_both_sides():
 def test_matching_handlers_report_nothing():
     engine = Engine(passing)
     assert engine.load_state_dict(Engine(passing).state_dict()) == ((), ())
+
+
+def test_a_state_of_nothing_says_so():
+    with pytest.raises(StateError, match="it has nothing"):
+        Engine(passing).load_state_dict({})
+
+
+PLAIN_VALUES = [None, b"bytes", [1, (2.0, "text")], {"a": {1: None}}, torch.ones(1), [], {}]
+OTHER_VALUES = [object(), {1, 2}, [1, {2}], {"a": object()}, {(1, 2): 3}, {(1, 2): object()}]
+
+
+@pytest.mark.parametrize("number", range(len(PLAIN_VALUES)))
+def test_plain_values_are_told(number):
+    assert is_plain(PLAIN_VALUES[number])
+
+
+@pytest.mark.parametrize("number", range(len(OTHER_VALUES)))
+def test_other_values_are_told_from_plain_ones(number):
+    assert not is_plain(OTHER_VALUES[number])
+
+
+def test_a_run_that_goes_on_over_data_with_a_length_knows_it_at_once():
+    state = interrupted(Engine(passing), 1, (number for number in (10, 20, 30))).state_dict()
+    resumed, lengths = Engine(passing), []
+    resumed.load_state_dict(state)
+    resumed.on(Events.OPENED)(lambda engine: lengths.append(engine.state.epoch_length))
+    resumed.run([10, 20, 30])
+    assert lengths == [3]
 
 
 # ------------------------------------------------------------------ ignite's own dicts

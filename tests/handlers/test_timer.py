@@ -315,7 +315,7 @@ def test_one_timer_is_for_one_engine():
         Engine(sleeper(0)).attach(timer)
 
 
-@pytest.mark.covers("F7")
+@pytest.mark.covers("F7", "F1")
 def test_the_scalar_stream_asks_it():
     engine = Engine(lambda engine, batch: {"loss": 1.0}, name="train")
     logged = []

@@ -28,6 +28,7 @@ def test_a_tensor_is_the_loss():
     assert output.keys() == {"loss"}
     assert output["loss"].item() == expected
     assert not output["loss"].requires_grad
+    assert not torch.equal(model.weight, line().weight)  # it is trained on
 
 
 @pytest.mark.covers("C5")
@@ -44,6 +45,7 @@ def test_a_dict_is_trained_on_its_loss_alone_and_never_changed():
     plain.run(batches(1))
     output = engine.run(batches(1)).output
     assert torch.equal(model.weight, expected.weight)
+    assert not torch.equal(model.weight, line().weight)
     assert list(output) == ["loss", "other_loss", "seen", "n"]
     assert output["n"] == 4
     assert not output["seen"]["y"][0].requires_grad
