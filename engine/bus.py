@@ -51,6 +51,19 @@ class EventSignal(NamedSignal):
         name: the event's name.
         doc: when the event fires.
         payload: names of the values that a firing brings; ``None`` if nobody declared them.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None, name="train")
+        >>> ended = engine.bus.signal("EPOCH_COMPLETED")
+        >>> @ended.connect
+        ... def tell(sender):
+        ...     print(sender.name, "ended epoch", sender.state.epoch)
+        >>> state = engine.run([1, 2])
+        train ended epoch 1
+        >>> with ended.connected_to(print, sender=engine):
+        ...     [receiver.__name__ for receiver in ended.receivers_for(engine)]
+        ['tell', 'print']
     """
 
     def __init__(

@@ -61,12 +61,28 @@ class Subscription:
     It is the handle of what it stands for: :meth:`remove` takes it away, and so does leaving
     a ``with`` block.
 
+    Args:
+        channel: where it runs.
+        receiver: what runs, or a weak reference to it.
+        event, order, prepare, key: as the attributes say.
+
     Attributes:
         event: the event, with the filter that the receiver asked for.
         order: priority and sequence of attachment; receivers run in this order.
         key: the receiver's identity if it was connected the blinker way, else ``None``.
         prepare: makes the receiver ready for the names of a payload, or refuses it.
         call: the receiver made ready.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> bus = engine.bus
+        >>> one = bus.signal("STARTED").subscribe(print, lambda payload: print, sender=engine)
+        >>> one, engine.channels["STARTED"].plan == (one,)
+        (<Subscription of print to STARTED>, True)
+        >>> one.remove()
+        >>> engine.channels["STARTED"].plan
+        ()
     """
 
     __slots__ = (
@@ -114,6 +130,9 @@ class Subscription:
 class Channel:
     """What one sender fires on one signal.
 
+    Args:
+        signal: the event's signal, which makes a channel for each sender.
+
     Attributes:
         event: the event's name.
         payload: names of the values that a firing brings; ``None`` if undeclared.
@@ -125,6 +144,16 @@ class Channel:
             muted. A loop that finds it empty need do no more.
         silent: whether this sender alone is muted.
         tracer: whom a :class:`~footplate.engine.trace.tracing.TracedChannel` tells of what it runs.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> channel = engine.channels["STARTED"]
+        >>> channel.event, channel.counter, channel.plan
+        ('STARTED', 'epoch', ())
+        >>> _ = engine.add_event_handler("STARTED", print)
+        >>> channel.plan
+        (<Subscription of print to STARTED>,)
     """
 
     __slots__ = (

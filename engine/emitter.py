@@ -333,7 +333,7 @@ class Emitter(Sender):
     def _channel(self, event: Event) -> Channel:
         if event.name not in self.fires:
             raise EventError(
-                f"{event.name!r} is not an event of {self!r}: a {type(self).__name__} fires "
+                f"{event.name!r} is not an event of {self!r}, which fires "
                 f"{', '.join(self.fires)}.{nearest(event, self.fires)} "
                 f"Make custom events known with register_events()."
             )

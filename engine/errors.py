@@ -18,23 +18,73 @@ __all__ = [
 
 
 class EventError(ValueError):
-    """An event that nobody registered, or one that is used against its declaration."""
+    """An event that nobody registered, or one that is used against its declaration.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> try:
+        ...     engine.fire_event("EPOCH_COMPLETE")
+        ... except EventError as error:
+        ...     print("Did you mean 'EPOCH_COMPLETED'?" in str(error))
+        True
+    """
 
 
 class HandlerError(ValueError):
-    """A handler or receiver that can't be called the way its event would call it."""
+    """A handler or receiver that can't be called the way its event would call it.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> def show(engine, loss): ...
+        >>> try:
+        ...     engine.add_event_handler("STARTED", show)
+        ... except HandlerError as error:
+        ...     print(str(error).partition(": ")[2])
+        it takes (engine, loss) but would be called as (engine) or ().
+    """
 
 
 class DataError(ValueError):
-    """Data that can't give what the run still needs: empty, exhausted, or missing."""
+    """Data that can't give what the run still needs: empty, exhausted, or missing.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> try:
+        ...     engine.run(iter([]))
+        ... except DataError as error:
+        ...     print(error)
+        the data gave not one batch; give at least one.
+    """
 
 
 class StateError(ValueError):
-    """A state that can't be loaded or continued from."""
+    """A state that can't be loaded or continued from.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> try:
+        ...     engine.load_state_dict({"iteration": -3, "epoch_length": 2, "max_epochs": 2})
+        ... except StateError as error:
+        ...     print(error)
+        a state's iteration is a whole number from 0 on, given -3.
+    """
 
 
 class LaunchError(ValueError):
-    """Processes that can't work as one: launched wrongly, or of several minds."""
+    """Processes that can't work as one: launched wrongly, or of several minds.
+
+    Example:
+        >>> from footplate.engine.placement.launchers import place_in
+        >>> try:
+        ...     place_in({"SHELL": "/bin/sh"}, launcher="slurm")
+        ... except LaunchError as error:
+        ...     print(str(error).partition(";")[0])
+        launcher='slurm', but srun has left no trace in the environment
+    """
 
 
 class Signalled(BaseException):
@@ -61,6 +111,10 @@ class Signalled(BaseException):
 
 def nearest(given: str, known: Iterable[str]) -> str:
     """The end of an error message: the known name that is closest to the one given, if any is.
+
+    Args:
+        given: the name that nobody knows.
+        known: the names that there are.
 
     Example:
         >>> nearest("EPOCH_COMPLETE", ["EPOCH_STARTED", "EPOCH_COMPLETED"])

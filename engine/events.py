@@ -141,7 +141,13 @@ class Event(str):
 
 
 class EventList(tuple[Event, ...]):
-    """Several events for one handler: what ``A | B`` makes. Its operands stay as they were."""
+    """Several events for one handler: what ``A | B`` makes. Its operands stay as they were.
+
+    Example:
+        >>> both = Events.STARTED | Events.EPOCH_COMPLETED(every=2)
+        >>> len(both), both | "COMPLETED"
+        (2, STARTED | EPOCH_COMPLETED(every=2) | COMPLETED)
+    """
 
     __slots__ = ()
 
@@ -201,7 +207,14 @@ def _event(name: str, counter: str | None, doc: str, payload: Sequence[str] = ()
 
 
 class Events(EventTable):
-    """The events of every engine, in the order of the loop."""
+    """The events of every engine, in the order of the loop.
+
+    Example:
+        >>> [str(event) for event in Events if event.counter == "epoch"]
+        ['STARTED', 'EPOCH_STARTED', 'EPOCH_COMPLETED', 'COMPLETED']
+        >>> Events.EXCEPTION_RAISED.payload
+        ('exception',)
+    """
 
     OPENED = _event("OPENED", None, "first in every `run()` call; resources are opened here")
     STARTED = _event("STARTED", "epoch", "a run begins: anew, or beyond an end that it had reached")
@@ -269,6 +282,13 @@ def as_event(given: object) -> Event:
 
     Raises:
         TypeError: for several, and for anything else.
+
+    Example:
+        >>> as_event("COMPLETED")
+        COMPLETED
+        >>> as_event(Events.STARTED | Events.COMPLETED)
+        Traceback (most recent call last):
+        TypeError: STARTED | COMPLETED are several events; give one.
     """
     first, *more = as_events(given)
     if more:

@@ -33,6 +33,14 @@ class Filter:
     Args:
         test: called with the engine and the count; says whether the handler runs.
         text: how the filter is written, for ``repr`` and ``Engine.describe``.
+
+    Example:
+        >>> early = before(3) | every(100)
+        >>> early, [count for count in range(1, 201) if early(None, count)]
+        (before(3) | every(100), [1, 2, 100, 200])
+        >>> odd = Filter(lambda engine, count: count % 2 == 1, "odd")
+        >>> odd & after(5)
+        odd & after(5)
     """
 
     __slots__ = ("_binding", "_text", "test")

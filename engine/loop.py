@@ -80,6 +80,25 @@ class Loop(Emitter):
             receivers.
         should_terminate, should_terminate_single_epoch, should_interrupt: what was asked for.
         watch: who listens to signals; ``None`` while nothing runs.
+
+    Example:
+        >>> from footplate import Engine, Events
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> for event in Events:
+        ...     if event != Events.EXCEPTION_RAISED:  # which hands over an error besides
+        ...         _ = engine.add_event_handler(event, lambda e: print(e.last_event_name))
+        >>> state = engine.run(["batch"])
+        OPENED
+        STARTED
+        EPOCH_STARTED
+        GET_BATCH_STARTED
+        GET_BATCH_COMPLETED
+        ITERATION_STARTED
+        ITERATION_COMPLETED
+        EPOCH_COMPLETED
+        SAFE_POINT
+        COMPLETED
+        CLOSED
     """
 
     def __init__(

@@ -70,6 +70,18 @@ def optimizer_steps(engine: Engine) -> int:
 
     Raises:
         EventError: if the engine does not fire OPTIMIZER_STEPPED.
+
+    Example:
+        >>> import torch
+        >>> from footplate import Engine
+        >>> from footplate.engine.step.training import training_step
+        >>> model = torch.nn.Linear(1, 1)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> step = training_step(model, sgd, torch.nn.functional.mse_loss, accumulate=2)
+        >>> trainer = Engine(step, name="train")
+        >>> state = trainer.run([(torch.ones(4, 1), torch.ones(4, 1))] * 6)
+        >>> optimizer_steps(trainer)
+        3
     """
     if not engine.has_registered_events(_STEPPED):
         raise EventError(

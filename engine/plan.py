@@ -29,6 +29,14 @@ class PlanRow:
         sender: ``"this"``, or ``"any"`` for a receiver that hears all engines on the bus.
         source: ``file:line`` where it is written.
         note: anything odd.
+
+    Example:
+        >>> from footplate import Engine, Events
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> _ = engine.add_event_handler(Events.EPOCH_COMPLETED(every=2), print)
+        >>> (row,) = engine.describe()
+        >>> row.event, row.order, row.handler, row.filter, row.sender
+        ('EPOCH_COMPLETED', 1, 'print', 'every=2', 'this')
     """
 
     event: str

@@ -38,6 +38,10 @@ class Priority(enum.IntEnum):
         Raises:
             ValueError: for an unknown name or a number outside 0 to 100.
             TypeError: for anything that is neither.
+
+        Example:
+            >>> Priority.of("very_high")
+            10
         """
         names = ", ".join(f"{level.name} {level.value}" for level in cls)
         if isinstance(given, str):

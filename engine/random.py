@@ -159,6 +159,13 @@ def capture() -> dict[str, Any]:
         imported ``numpy``: the same of its legacy generator, words as an int64 tensor, or as a
         tuple without torch; ``torch``: a uint8 tensor; ``cuda``: one for each device, once CUDA
         is at work.
+
+    Example:
+        >>> state = capture()
+        >>> first = random.random()
+        >>> restore(state)
+        >>> random.random() == first
+        True
     """
     version, words, gaussian = random.getstate()
     state: dict[str, Any] = {"python": (version, _WORDS.pack(*words).hex(), gaussian)}

@@ -30,6 +30,15 @@ class LoadReport(NamedTuple):
     Attributes:
         missing: handlers that are attached but got no state.
         unexpected: states that found no handler.
+
+    Example:
+        >>> from footplate import Engine
+        >>> from footplate.handlers.early_stopping import EarlyStopping
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> saved = engine.state_dict()
+        >>> _ = engine.attach(EarlyStopping("loss", patience=3), name="stop")
+        >>> engine.load_state_dict(saved, strict=False)
+        LoadReport(missing=('stop',), unexpected=())
     """
 
     missing: tuple[str, ...] = ()

@@ -19,7 +19,14 @@ __all__ = ["Next", "Progress", "Reason", "State", "Status", "Stopwatch"]
 
 
 class Status(enum.StrEnum):
-    """Whether an engine has run, is running, or how it stands; compares with strings."""
+    """Whether an engine has run, is running, or how it stands; compares with strings.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: engine.state.status)
+        >>> engine.state.status == "initializing", engine.run([1]).output, engine.state.status
+        (True, <Status.RUNNING: 'running'>, <Status.FINISHED: 'finished'>)
+    """
 
     INITIALIZING = "initializing"
     RUNNING = "running"
@@ -28,7 +35,14 @@ class Status(enum.StrEnum):
 
 
 class Reason(enum.StrEnum):
-    """Why a run ended; compares with strings."""
+    """Why a run ended; compares with strings.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: batch == 2 and engine.terminate())
+        >>> engine.run([1, 2, 3]).reason == "terminated"
+        True
+    """
 
     COMPLETED = "completed"
     TERMINATED = "terminated"
@@ -42,6 +56,9 @@ class State:
 
     An attribute lives as long as its engine unless said otherwise. Handlers may add attributes
     of their own; they survive new runs.
+
+    Args:
+        attributes: values of these, and further ones, by name.
 
     Attributes:
         iteration: iterations begun, the current one included; 1 in the first. Written by the
@@ -66,6 +83,16 @@ class State:
             check of the validation does.
         event_to_attr: which attribute counts an event, for this engine.
         counts: how often the events fired that no attribute counts.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: 2 * batch, name="train")
+        >>> state = engine.run([1, 2, 3], max_epochs=2)
+        >>> state.epoch, state.iteration, state.epoch_length, state.output
+        (2, 6, 3, 6)
+        >>> state.get_event_attrib_value("SAFE_POINT")
+        6
+        >>> state.best = 0.5   # an attribute of your own
     """
 
     def __init__(self, **attributes: Any) -> None:
@@ -184,6 +211,14 @@ class Progress:
             for them; the batch is not fetched again, as it might be augmented otherwise then.
         loaded: whether it comes from a state dict and has not run since.
         began: the iteration at which ``run()`` took it up last: 0 of a run that starts anew.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: batch == 2 and engine.interrupt())
+        >>> state = engine.run([1, 2, 3], max_epochs=2)
+        >>> progress = engine.progress
+        >>> progress.iteration, progress.epoch_iteration, progress.next == "ITERATION"
+        (2, 2, True)
     """
 
     next: Next = Next.STARTED

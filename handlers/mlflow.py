@@ -53,7 +53,11 @@ class MLflow(Sink):
         ValueError: when two metrics, or two parameters, come to have the same name.
 
     Example:
-        >>> MLflow("digits", tracking_uri="sqlite:///mlflow.db")  # doctest: +SKIP
+        >>> from footplate import Engine
+        >>> trainer = Engine(lambda engine, batch: {"loss": batch}, name="train")
+        >>> sink = trainer.attach(MLflow("digits", tracking_uri="http://127.0.0.1:5000"))
+        >>> sink.experiment, sink.run_id   # it has one once the trainer runs
+        ('digits', None)
     """
 
     name = "mlflow"

@@ -25,6 +25,11 @@ class NonFiniteError(ArithmeticError):
         value: what it was.
         checkpoint: the last checkpoint whose weights gave finite losses; ``None`` for none.
         elsewhere: whether it was so on another process, and not on this one.
+
+    Example:
+        >>> error = NonFiniteError("loss", 120, float("nan"), Path("checkpoints/00000100"))
+        >>> str(error).partition(". ")[0]
+        "'loss' was nan in iteration 120; the last good checkpoint is checkpoints/00000100"
     """
 
     def __init__(

@@ -45,7 +45,12 @@ class WandB(Sink):
         ValueError: when something is named ``step`` or ``epoch``, as what goes with each row.
 
     Example:
-        >>> WandB("digits", hyper_parameters={"lr": 0.1}, mode="offline")  # doctest: +SKIP
+        >>> from footplate import Engine
+        >>> trainer = Engine(lambda engine, batch: {"loss": batch}, name="train")
+        >>> sink = WandB("digits", hyper_parameters={"lr": 0.1}, mode="offline")
+        >>> _ = trainer.attach(sink)
+        >>> sink.project, sink.hyper_parameters
+        ('digits', {'lr': 0.1})
     """
 
     name = "wandb"

@@ -32,6 +32,21 @@ class LoadedCheckpoint:
         manifest: what it says of itself: where the run stood, its metrics, versions, ….
         weights: the weights and buffers by name.
         state: all else: the engine with its handlers, optimizers, random number generators.
+
+    Example:
+        >>> import tempfile
+        >>> from footplate import Engine
+        >>> from footplate.handlers.checkpoint import Checkpoint
+        >>> model = torch.nn.Linear(2, 1)
+        >>> trainer = Engine(lambda engine, batch: None, name="train")
+        >>> folder = tempfile.mkdtemp()
+        >>> _ = trainer.attach(Checkpoint(folder, model, config={"model": {"in_features": 2}}))
+        >>> state = trainer.run([1, 2])
+        >>> checkpoint = load_checkpoint(folder)
+        >>> checkpoint.manifest.iteration, sorted(checkpoint.weights)
+        (2, ['bias', 'weight'])
+        >>> checkpoint.build(torch.nn.Linear, "model", out_features=3)
+        Linear(in_features=2, out_features=3, bias=True)
     """
 
     path: Path

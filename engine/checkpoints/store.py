@@ -60,6 +60,17 @@ class Store(Protocol):
 
     Attributes:
         directory: what their paths begin with.
+
+    Example:
+        >>> import tempfile
+        >>> from footplate.engine.checkpoints.remote import store_at
+        >>> def iterations(store: Store) -> list[int]:
+        ...     return [manifest.iteration for path, manifest in store]
+        >>> store = store_at(tempfile.mkdtemp())
+        >>> for iteration in 10, 20:
+        ...     _ = store.save({}, {}, Manifest(run="r", iteration=iteration, epoch=1))
+        >>> iterations(store)
+        [10, 20]
     """
 
     directory: Path

@@ -78,6 +78,11 @@ class WeightsReport:
         missing: what the model has and the weights lack, with its shape.
         unexpected: what the weights hold and the model lacks, with its shape.
         mismatched: what has another shape in the weights, the first one, than in the model.
+
+    Example:
+        >>> report = WeightsReport(missing={"head.bias": (10,)})
+        >>> bool(report), str(report), bool(WeightsReport())
+        (True, "missing: 'head.bias' (10,)", False)
     """
 
     missing: Mapping[str, Shape] = field(default_factory=dict)
@@ -125,9 +130,19 @@ def write_weights(model: torch.nn.Module, file: str | Path) -> None:
 
     Those in shards are written whole, for which all processes call this.
 
+    Args:
+        model: the model, compiled or not.
+        file: the path; what is there is replaced as a whole.
+
     Raises:
         OSError: if the disk does not take them.
         TypeError: for extra state that is no tensor, and tensors that the format has no place for.
+
+    Example:
+        >>> from safetensors.torch import load_file
+        >>> write_weights(torch.nn.Linear(2, 1), "model.safetensors")
+        >>> sorted(load_file("model.safetensors"))
+        ['bias', 'weight']
     """
     with DurableFile(file) as out:
         write_tensors(out, {name: _whole(one) for name, one in _by_name(model).items()})
@@ -136,9 +151,20 @@ def write_weights(model: torch.nn.Module, file: str | Path) -> None:
 def read_weights(model: torch.nn.Module, file: str | Path) -> None:
     """Read what :func:`write_weights` wrote into a model, compiled or not.
 
+    Args:
+        model: the model; tensors are read into its types and on its devices.
+        file: the path.
+
     Raises:
         StateError: if names or shapes differ; the model is as it was then.
         RuntimeError: while parameters of the model are lent to averaged weights.
+
+    Example:
+        >>> model, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+        >>> write_weights(model, "line.safetensors")
+        >>> read_weights(other, "line.safetensors")
+        >>> torch.equal(model.weight, other.weight)
+        True
     """
     load_tensors(model, read_tensors(file))
 

@@ -28,6 +28,10 @@ class Histogram:
         edges: of the bins, one more than counts.
         total, squares: the sum of the values, and of their squares.
         not_finite: how many values are left out as NaN or infinite.
+
+    Example:
+        >>> histogram_of([1.0, 1.0, 3.0], bins=2)
+        Histogram(counts=[2, 1], edges=[1.0, 2.0, 3.0], total=5.0, squares=11.0, not_finite=0)
     """
 
     counts: list[int]
@@ -128,7 +132,14 @@ def png_of(image: Pixels) -> bytes:
 
 
 def drawn(figure: Any) -> Pixels:
-    """A figure of matplotlib as an image of shape (H, W, 3). The figure stays as it is."""
+    """A figure of matplotlib as an image of shape (H, W, 3). The figure stays as it is.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> figure = Figure(figsize=(2, 1), dpi=50)
+        >>> drawn(figure).shape
+        (50, 100, 3)
+    """
     from matplotlib.image import imread
 
     buffer = io.BytesIO()

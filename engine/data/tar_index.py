@@ -111,6 +111,15 @@ def index_shards(shards: Iterable[str | Path]) -> None:
 
     Raises:
         DataError: if one is missing, torn, or no plain tar file.
+
+    Example:
+        >>> from footplate.engine.data.tar_writing import write_shards
+        >>> (shard,) = write_shards(({"cls": n} for n in range(3)), "found")
+        >>> beside = shard.with_name(shard.name + ".index")
+        >>> beside.unlink()   # as if it came from elsewhere
+        >>> index_shards([shard])
+        >>> beside.is_file()
+        True
     """
     for shard in map(Path, shards):
         TarIndex.by_headers(shard).write(shard)

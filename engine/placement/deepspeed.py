@@ -53,6 +53,11 @@ class DeepSpeed(Placement):
 
     Source: Rajbhandari et al., ZeRO: Memory Optimizations Toward Training Trillion Parameter
     Models, 2020.
+
+    Example:
+        >>> placement = DeepSpeed("cpu", config={"zero_optimization": {"stage": 2}})
+        >>> placement.stage, placement.several, placement.engine is None
+        (2, True, True)
     """
 
     several = True

@@ -47,7 +47,12 @@ def environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The operating system, Python, and the packages that count, as far as they are here."""
+    """The operating system, Python, and the packages that count, as far as they are here.
+
+    Example:
+        >>> versions()["torch"] == torch.__version__
+        True
+    """
     return {
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -30,6 +30,13 @@ class Place:
         size: how many there are.
         local_rank: its number among those of its machine.
         address, port: where the first of them waits for the others.
+
+    Example:
+        >>> srun = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1",
+        ...     "SLURM_JOB_ID": "42", "SLURM_STEP_ID": "0", "MASTER_ADDR": "node-7"}
+        >>> place = place_in(srun)
+        >>> place.rank, place.size, place.local_rank, place.launched_by
+        (5, 8, 1, 'srun')
     """
 
     launcher: str

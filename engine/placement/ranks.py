@@ -50,13 +50,24 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """How many processes there are.
+
+    Example:
+        >>> world_size()
+        1
+    """
     group = _distributed()
     return 1 if group is None else int(group.get_world_size())
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes what there is to be once."""
+    """Whether this is the process that writes what there is to be once.
+
+    Example:
+        >>> if is_first():
+        ...     print("written once")
+        written once
+    """
     return rank() == 0
 
 
@@ -84,6 +95,10 @@ def gathered(value: Any) -> list[Any]:
 
     Args:
         value: anything that can be pickled.
+
+    Example:
+        >>> gathered({"seen": 128})   # in four processes a list of four
+        [{'seen': 128}]
     """
     if _distributed() is None:
         return [value]

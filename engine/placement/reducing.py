@@ -64,6 +64,17 @@ def statistics_over_ranks(
     """Statistics by name, of the scalars that were read in all processes.
 
     The last value is the mean of their last ones.
+
+    Args:
+        history: the scalars that this process has read.
+        statistics: what is asked of which scalar, by the name that it is to have.
+
+    Example:
+        >>> history = History()
+        >>> history.record("loss").extend([(1, 4.0, 1.0), (2, 2.0, 1.0), (3, 3.0, 1.0)])
+        >>> asked = {"least": Statistic("loss", "min"), "latest": Statistic("loss", "mean", 2)}
+        >>> statistics_over_ranks(history, asked)
+        {'least': 2.0, 'latest': 2.5}
     """
     own = {name: history[one.of].sums(one) for name, one in statistics.items() if one.of in history}
     if world_size() > 1 and statistics:

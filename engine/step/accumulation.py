@@ -96,6 +96,16 @@ class Window:
         weight: the sum of their weights, a number or a scalar tensor on any device.
         weighted: whether the losses were multiplied by their weights.
         vetoed: whether its step is to be left out.
+
+    Example:
+        >>> window = Window(size=2)
+        >>> window.add(weight=3.0)
+        >>> window.add(weight=1.0)
+        >>> window.held, window.total
+        (2, 4.0)
+        >>> window.begin(size=2)
+        >>> window.held
+        0
     """
 
     __slots__ = ("held", "size", "vetoed", "weight", "weighted")

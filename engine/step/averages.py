@@ -46,6 +46,19 @@ class Averaging(Handler, ABC):
         model: the model, without what ``torch.compile`` may have wrapped around it.
         averaged: the average by name; empty before the first update.
         updates: how many times weights were taken in.
+
+    Example:
+        >>> class Mean(Averaging):
+        ...     def _average(self, averaged, current):
+        ...         for mean, new in zip(averaged, current):
+        ...             mean.lerp_(new, 1 / (self.updates + 1))
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> mean = Mean(model)
+        >>> for value in 1.0, 2.0, 6.0:
+        ...     _ = nn.init.constant_(model.weight, value)
+        ...     mean.update()
+        >>> mean.averaged, mean.updates
+        ({'weight': tensor([[3.]])}, 3)
     """
 
     priority = Priority.HIGH  # before evaluation

@@ -23,7 +23,19 @@ def estimate(
     data: Iterable[Any],
     forward: Callable[[nn.Module, Any], object] | None = None,
 ) -> None:
-    """Set the statistics of batch norm to the means over all batches, those of all processes."""
+    """Set the statistics of batch norm to the means over all batches, those of all processes.
+
+    Args:
+        model: set to training mode, and left so.
+        data: batches; each is moved to the device of the model.
+        forward: calls the model on a batch; by default with the first part of it, the input.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(1, affine=True)
+        >>> estimate(norm, [torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]])])
+        >>> norm.running_mean, norm.running_var
+        (tensor([3.]), tensor([2.]))
+    """
     norms = [one for one in model.modules() if isinstance(one, _BatchNorm)]
     if not norms:
         return

@@ -46,6 +46,11 @@ class TriedSize:
         seconds_per_sample: how long the step takes, without loading the data; ``None`` if the
             size does not fit.
         error: the beginning of what memory was refused with; ``None`` if it was not.
+
+    Example:
+        >>> sizes = TriedSize(64, "fits", 0.001), TriedSize(128, "out of memory", error="no memory")
+        >>> [one.size for one in sizes if one.fits]
+        [64]
     """
 
     size: int
@@ -66,6 +71,10 @@ class BatchSizeSearch:
     Attributes:
         size: the largest size that was tried and fits.
         tried: all sizes that were tried, in growing order.
+
+    Example:
+        >>> BatchSizeSearch(64, (TriedSize(64, "fits", 0.001), TriedSize(128, "out of memory")))
+        <BatchSizeSearch: largest batch size that fits: 64; fits: 64; out of memory: 128>
     """
 
     size: int

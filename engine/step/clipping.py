@@ -82,6 +82,10 @@ def norm_of(parameters: Sequence[Tensor], norm_type: float = 2.0) -> Tensor:
 
     Where they lie in shards, it is that of all shards, and all processes have to call this.
 
+    Args:
+        parameters: whose gradients; those without one are left out.
+        norm_type: the exponent; ``math.inf`` for the largest of all.
+
     Example:
         >>> weight = torch.nn.Parameter(torch.zeros(2))
         >>> weight.grad = torch.tensor([3.0, -4.0])

@@ -27,6 +27,22 @@ class Contract:
             they share one; none where all optimizers share the one loss.
         optimizes_itself: whether :meth:`forward` runs backward and steps the optimizer, too.
         deals_out: whether the model itself says which of its parameters are optimized by what.
+
+    Example:
+        >>> import torch
+        >>> from footplate import Engine
+        >>> from footplate.engine.step.training import training_step
+        >>> class Reconstruction(Contract):
+        ...     name, needs = "reconstruction", "a model that gives back what it takes"
+        ...     def forward(self, engine, batch, turn=None):
+        ...         return self.model(batch)
+        ...     def loss(self, outputs, batch):
+        ...         return {"loss": (outputs - batch).square().mean()}
+        >>> model = nn.Linear(2, 2)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> step = training_step(model, sgd, contract=Reconstruction(model))
+        >>> list(Engine(step, name="train").run([torch.ones(8, 2)]).output)
+        ['loss']
     """
 
     name: ClassVar[str]

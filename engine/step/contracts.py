@@ -103,6 +103,17 @@ class LossFunctions(Contract):
         model: the module that holds all parts.
         loss: functions ``(model, batch) -> loss`` by the name of the optimizer; names joined by
             ``+`` for a loss that several share.
+
+    Example:
+        >>> import torch
+        >>> pair = nn.ModuleDict({"up": nn.Linear(1, 1), "down": nn.Linear(1, 1)})
+        >>> losses = {
+        ...     "up": lambda pair, x: -pair["up"](x).mean(),
+        ...     "down": lambda pair, x: pair["down"](x).mean(),
+        ... }
+        >>> contract = LossFunctions(pair, losses)
+        >>> contract.turns, contract.forward(None, torch.ones(4, 1), "up").shape
+        (('up', 'down'), torch.Size([]))
     """
 
     name = "loss_functions"
@@ -168,6 +179,22 @@ class StepMethods(Contract):
 
     Args:
         model: the model.
+        loss: none, as the model has its own.
+
+    Example:
+        >>> import torch
+        >>> from footplate import Engine
+        >>> from footplate.engine.step.training import training_step
+        >>> class Line(nn.Linear):
+        ...     def train_step(self, data):
+        ...         x, y = data
+        ...         return {"loss": (self(x) - y).square().mean(), "seen": len(x)}
+        >>> line = Line(1, 1)
+        >>> step = training_step(line, torch.optim.SGD(line.parameters(), lr=0.1))
+        >>> step.contract.name
+        'step_methods'
+        >>> Engine(step).run([(torch.ones(8, 1), torch.ones(8, 1))]).output["seen"]
+        8
     """
 
     name = "step_methods"
@@ -239,6 +266,17 @@ class BatchProcessor(Contract):
         model: the model.
         loss: the function, called as ``batch_processor(model, data, train_mode=…)``, with the
             entries of ``engine.state.keywords`` besides; it returns a dict with ``"loss"``.
+
+    Example:
+        >>> import torch
+        >>> from footplate import Engine
+        >>> from footplate.engine.step.training import training_step
+        >>> def process(model, data, train_mode):
+        ...     return {"loss": model(data).square().mean(), "num_samples": len(data)}
+        >>> model = nn.Linear(2, 1)
+        >>> step = training_step(model, torch.optim.SGD(model.parameters(), lr=0.1), process)
+        >>> step.contract.name, Engine(step).run([torch.ones(4, 2)]).output["num_samples"]
+        ('batch_processor', 4)
     """
 
     name = "batch_processor"

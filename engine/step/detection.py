@@ -26,6 +26,7 @@ class Detection(Contract):
 
     Args:
         model: the model.
+        loss: none, as the model has its own.
 
     Example:
         >>> import torch

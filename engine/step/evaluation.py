@@ -46,6 +46,15 @@ class EvaluationStep(Handler):
         in_step: whether all processes go through as many forward passes.
         placement: how several processes train the model: it tells ``in_step``, and has all of them
             evaluate with the first one's buffers, such as running means.
+
+    Example:
+        >>> from footplate import Engine
+        >>> from footplate.engine.step.contracts import Supervised
+        >>> model = nn.Dropout(0.5)
+        >>> evaluator = Engine(EvaluationStep(Supervised(model)), name="val")
+        >>> state = evaluator.run([(torch.ones(3), torch.zeros(3))])
+        >>> state.output, model.training
+        ((tensor([1., 1., 1.]), tensor([0., 0., 0.])), True)
     """
 
     priority = Priority.HIGHEST

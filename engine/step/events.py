@@ -20,6 +20,20 @@ class StepEvents(EventTable):
     or a device loader is attached. All but two are counted by the iteration, so that
     ``BACKWARD_COMPLETED(every=10)`` means each tenth iteration; steps of an optimizer and steps
     left out have counts of their own.
+
+    Example:
+        >>> import torch
+        >>> from footplate import Engine
+        >>> from footplate.engine.step.training import training_step
+        >>> model = torch.nn.Linear(1, 1)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> trainer = Engine(training_step(model, sgd, torch.nn.functional.mse_loss), name="train")
+        >>> @trainer.on(StepEvents.BACKWARD_COMPLETED(every=2))
+        ... def look(engine):
+        ...     print(engine.state.iteration, model.weight.grad.shape)
+        >>> state = trainer.run([(torch.ones(8, 1), torch.ones(8, 1))] * 4)
+        2 torch.Size([1, 1])
+        4 torch.Size([1, 1])
     """
 
     TRANSFER_STARTED = _event(

@@ -42,6 +42,12 @@ class NamedParameter:
         value: the parameter.
         names: its dotted names, in the order of the model.
         owners: the module that owns it under each of the names.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> one = NamedParameter(model.bias, ("head.bias",), (model,))
+        >>> one.name, NoDecay().matches(one), Scale("backbone.*", lr=0.1).matches(one)
+        ('head.bias', True, False)
     """
 
     value: nn.Parameter
@@ -55,7 +61,21 @@ class NamedParameter:
 
 
 class Rule(Protocol):
-    """What says how the base values of ``lr`` and ``weight_decay`` are scaled."""
+    """What says how the base values of ``lr`` and ``weight_decay`` are scaled.
+
+    Example:
+        >>> class NoDecayOfConvolutions:
+        ...     factors = {"weight_decay": 0.0}
+        ...     def matches(self, parameter):
+        ...         return any(isinstance(owner, nn.Conv2d) for owner in parameter.owners)
+        ...     def check(self, names):
+        ...         pass
+        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+        >>> rule = NoDecayOfConvolutions()
+        >>> groups = parameter_groups(model, rule, lr=0.1, weight_decay=0.01)
+        >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
+        [(2, 0.0), (2, 0.01)]
+    """
 
     @property
     def factors(self) -> Mapping[str, float]:
@@ -78,6 +98,14 @@ class NoDecay:
 
     Args:
         embeddings: whether those of ``Embedding`` and ``EmbeddingBag`` don't decay either.
+
+    Example:
+        >>> model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))
+        >>> for rule in NoDecay(), NoDecay(embeddings=True):
+        ...     groups = parameter_groups(model, rule, lr=0.1, weight_decay=0.01)
+        ...     print([(group["name"], len(group["params"])) for group in groups])
+        [('default', 2), ('no_decay', 1)]
+        [('no_decay', 2), ('default', 1)]
     """
 
     embeddings: bool = False
@@ -113,6 +141,16 @@ class Scale:
 
     Raises:
         ValueError: if neither or a negative factor is given.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        >>> rule = Scale("0.*", lr=0.1, but="*.bias")
+        >>> groups = parameter_groups(model, rule, lr=0.5, weight_decay=0.0)
+        >>> [(group["lr"], len(group["params"])) for group in groups]
+        [(0.05, 1), (0.5, 3)]
+        >>> Scale("0.*")
+        Traceback (most recent call last):
+        ValueError: Scale('0.*') changes nothing; give lr= or weight_decay=.
     """
 
     pattern: str
@@ -211,6 +249,11 @@ def parameter_groups(
 
 def default_optimizer(model: nn.Module, lr: float = 1e-3, weight_decay: float = 1e-2) -> AdamW:
     """AdamW (Loshchilov and Hutter, 2019) without decay on biases and norm layers.
+
+    Args:
+        model: the model.
+        lr: the learning rate.
+        weight_decay: of all other parameters.
 
     Example:
         >>> optimizer = default_optimizer(nn.Linear(4, 2))

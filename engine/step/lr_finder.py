@@ -41,6 +41,16 @@ class LRSearch:
         suggestion: the rate where the smoothed loss falls most steeply; ``None`` if it does not.
         reason: why there is no suggestion; ``None`` if there is one.
         ended: why the search ended.
+
+    Example:
+        >>> import torch
+        >>> from footplate.engine.step.training import training_step
+        >>> model = nn.Linear(1, 1)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> trainer = Engine(training_step(model, sgd, nn.functional.mse_loss), name="train")
+        >>> search = find_lr(trainer, [(torch.ones(8, 1), torch.ones(8, 1))], steps=20)
+        >>> len(search.rates) == len(search.losses) == len(search.smoothed)
+        True
     """
 
     rates: tuple[float, ...]

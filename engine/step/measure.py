@@ -33,6 +33,18 @@ class Measure:
         each_iteration: whether it is computed behind each batch.
         has_seen: whether a batch was taken in since it was reset; a process with none has nothing
             to add to what is computed over several.
+
+    Example:
+        >>> from ignite.metrics import Accuracy
+        >>> from footplate import Engine
+        >>> from footplate.engine.step.measuring import measure_of
+        >>> measure = measure_of("accuracy", Accuracy())
+        >>> isinstance(measure, Measure), str(measure)
+        (True, "metric 'accuracy', a Accuracy")
+        >>> evaluator = Engine(lambda engine, batch: batch)
+        >>> measure.attach(evaluator)
+        >>> evaluator.run([(torch.eye(2), torch.tensor([0, 0]))]).metrics
+        {'accuracy': 0.5}
     """
 
     def __init__(

@@ -38,6 +38,7 @@ class ModelOutput(Contract):
 
     Args:
         model: the model.
+        loss: none, as the model has its own.
         unpack: makes of a batch what goes to ``forward``: keywords, or arguments; all of them go.
         output: makes of the batch and the answer what an evaluation reports.
 

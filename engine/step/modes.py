@@ -31,6 +31,7 @@ class Modes(Contract):
 
     Args:
         model: the model.
+        loss: none, as the model has its own.
 
     Example:
         >>> import torch

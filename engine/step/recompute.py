@@ -84,6 +84,13 @@ def keep_activations(model: nn.Module) -> list[str]:
 
     Returns:
         the names of the submodules that keep their activations again.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU())
+        >>> recompute_activations(model, "*")
+        ['0', '1']
+        >>> keep_activations(model), keep_activations(model)
+        (['0', '1'], [])
     """
     modules = _submodules(model)
     done = [name for name, module in modules.items() if isinstance(module, _Recomputing)]

@@ -25,7 +25,12 @@ class _Watched(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One value over the moves of a plan: what it is called in all, its name, its numbers."""
+    """One value over the moves of a plan: what it is called in all, its name, its numbers.
+
+    Example:
+        >>> Curve("head/lr", "lr", [0.1, 0.01]).values
+        [0.1, 0.01]
+    """
 
     key: str
     name: str
@@ -63,6 +68,15 @@ def planned(schedulers: Mapping[str, list[Any]], steps: int, *, begun: bool) -> 
         schedulers: lists of schedulers by name.
         steps: how many values.
         begun: whether pytorch-ignite's have set their first values.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> halving = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        >>> planned({"": [halving]}, 4, begun=True)
+        [Curve(key='lr', name='lr', values=[1.0, 0.5, 0.25, 0.125])]
+        >>> optimizer.param_groups[0]["lr"]   # untouched
+        1.0
     """
     watched = _watched(schedulers)
     stand_ins = [_stand_in(one.optimizer) for one in watched]

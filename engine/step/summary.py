@@ -36,6 +36,12 @@ class Layer:
             if it was not called.
         flops: floating point operations of all its calls, a multiplication and an addition being
             two; ``None`` if nothing was run.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+        >>> whole, linear, relu = summarize(model, torch.zeros(2, 4))
+        >>> linear.name, linear.kind, linear.parameters, linear.outputs
+        ('0', 'Linear', 40, ((2, 8),))
     """
 
     name: str
@@ -49,7 +55,20 @@ class Layer:
 
 
 class ModelSummary(tuple[Layer, ...]):
-    """The layers of a model, itself first; prints as a table."""
+    """The layers of a model, itself first; prints as a table.
+
+    Example:
+        >>> summary = summarize(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)))
+        >>> [layer.parameters for layer in summary]
+        [58, 40, 18]
+        >>> print(summary)
+        layer    kind        parameters
+        -------------------------------
+        (model)  Sequential          58
+          0      Linear              40
+          1      Linear              18
+        58 parameters, 58 trainable, 0 frozen
+    """
 
     __slots__ = ()
 

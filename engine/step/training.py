@@ -59,6 +59,20 @@ class TrainingStep(Handler):
     Raises:
         ValueError: if optimizations share parameters, or have no names of their own; also, in
             several processes, in an iteration that one of them skips.
+
+    Example:
+        >>> import torch
+        >>> from footplate import Engine
+        >>> from footplate.engine.step.contracts import Supervised
+        >>> model = nn.Linear(1, 1)
+        >>> contract = Supervised(model, nn.functional.mse_loss)
+        >>> sgd = Optimization(torch.optim.SGD(model.parameters(), lr=0.1), accumulate=2)
+        >>> step = TrainingStep(contract, sgd, output=lambda batch, y_pred, report: y_pred)
+        >>> trainer = Engine(step, name="train")
+        >>> trainer.run([(torch.ones(8, 1), torch.ones(8, 1))] * 4).output.shape
+        torch.Size([8, 1])
+        >>> trainer.state.get_event_attrib_value("OPTIMIZER_STEPPED")
+        2
     """
 
     priority = Priority.HIGHEST

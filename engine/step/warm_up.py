@@ -29,11 +29,23 @@ class WarmUp(LRScheduler):
     a scheduler that goes by factors then never makes up for what was missing. Here the second
     one was begun when it was made, and rests until its first rate is reached.
 
+    Args:
+        optimizer: whose rates rise.
+        scheduler, steps, start: as the attributes say.
+        shape: from the fraction of the moves made to that of the way made.
+
     Attributes:
         scheduler: the one that follows; ``None`` if the rates stay where they are then.
         steps: moves until it takes over.
         start: the factor in the first of them.
         targets: the rate that each parameter group rises to.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> rising = warm_up(optimizer, steps=10, start=0.5)
+        >>> isinstance(rising, WarmUp), rising.steps, rising.targets, rising.get_last_lr()
+        (True, 10, [1.0], [0.5])
     """
 
     def __init__(

@@ -38,6 +38,25 @@ class FileSink(Sink):
 
     Attributes:
         rows: how many rows the file has; a subclass counts those that it adds.
+
+    Example:
+        >>> from footplate import Engine, Events
+        >>> from footplate.handlers.scalars import Scalars
+        >>> class Text(FileSink):
+        ...     def open(self, keep):
+        ...         self.file = self.path.open("w")
+        ...         return 0
+        ...     def close(self):
+        ...         self.file.close()
+        ...     def write(self, engine, point):
+        ...         print(point.step, point.scalars["loss"], file=self.file)
+        ...         self.rows += 1
+        >>> trainer = Engine(lambda engine, batch: {"loss": batch}, name="train")
+        >>> _ = trainer.attach(Scalars(Events.ITERATION_COMPLETED(every=1)))
+        >>> sink = trainer.attach(Text("losses.txt", names="loss", every=2))
+        >>> state = trainer.run([4.0, 2.0, 1.0, 0.5])
+        >>> sink.path.read_text().splitlines(), sink.rows
+        (['2 2.0', '4 0.5'], 2)
     """
 
     def __init__(

@@ -26,6 +26,12 @@ class Sums:
 
     A NaN stays: in any of the three, whatever follows it.
 
+    Attributes:
+        count: how many values there were.
+        total: the sum of value times weight.
+        weight: the sum of the weights.
+        low, high: the least and the greatest of them.
+
     Example:
         >>> sums = Sums()
         >>> sums.take([(1, 1.0, 3.0), (2, 5.0, 1.0)])
@@ -295,5 +301,10 @@ def _check_window(window: Any) -> None:
 
 
 def names_of(to: str | Sequence[str]) -> tuple[str, ...]:
-    """The sinks that a value is for, as ``engine.log(to=)`` takes them."""
+    """The sinks that a value is for, as ``engine.log(to=)`` takes them.
+
+    Example:
+        >>> names_of("csv"), names_of(["csv", "console"])
+        (('csv',), ('csv', 'console'))
+    """
     return (to,) if isinstance(to, str) else tuple(to)

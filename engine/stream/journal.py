@@ -81,7 +81,15 @@ class Journal:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file that is there, so that a new one can take its place: ``name.1.suffix``."""
+    """Rename a file that is there, so that a new one can take its place: ``name.1.suffix``.
+
+    Example:
+        >>> path = Path("scores.jsonl")
+        >>> _ = path.write_text("of the run before")
+        >>> set_aside(path)
+        >>> path.exists(), path.with_name("scores.1.jsonl").read_text()
+        (False, 'of the run before')
+    """
     if path.exists():
         number = 1
         while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():

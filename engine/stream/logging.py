@@ -24,6 +24,14 @@ def log(
     It is for models and the like, which are also called outside of any run. The arguments are
     those of :meth:`.Engine.log`.
 
+    Args:
+        name: what it is called.
+        value: a number, or a tensor of one, which stays on its device until it is read.
+        on: whether it is logged as it comes, or as the mean of an epoch.
+        weight: what it weighs in means; 1 by default.
+        bar: whether progress bars show it.
+        to: the sinks that it is for; all by default.
+
     Example:
         >>> from footplate import Engine
         >>> def model(x):

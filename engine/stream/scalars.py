@@ -86,7 +86,13 @@ def readable(value: Any) -> str:
 
 
 def number_of(value: Any) -> float | int | None:
-    """The one real number that a value is or holds; of a tensor on a device it waits for it."""
+    """The one real number that a value is or holds; of a tensor on a device it waits for it.
+
+    Example:
+        >>> import torch
+        >>> number_of(torch.tensor([0.5])), number_of(3), number_of(torch.zeros(2)), number_of("no")
+        (0.5, 3, None, None)
+    """
     if hasattr(value, "ndim"):  # a tensor or an array
         count = value.numel() if hasattr(value, "numel") else value.size
         value = value.item() if count == 1 else None

@@ -32,6 +32,11 @@ class LogPoint:
         step, epoch: iteration and epoch of the outermost engine that runs: an evaluator's
             numbers have a place in the trainer's run.
         scalars: floats by name, NaN and infinities included.
+
+    Example:
+        >>> point = LogPoint("val", "train", "epoch", 500, 2, {"accuracy": 0.975})
+        >>> point.engine, point.step, point.scalars["accuracy"]
+        ('val', 500, 0.975)
     """
 
     engine: str

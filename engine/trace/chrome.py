@@ -24,6 +24,16 @@ def write_chrome_trace(timeline: Timeline, path: Path, *, remarks: list[str]) ->
         timeline: one that is finished.
         path: the file; what is there is replaced.
         remarks: what to say of the whole in the file.
+
+    Example:
+        >>> timeline = Timeline()
+        >>> timeline.begin()
+        >>> timeline.close(timeline.open(timeline.row(("train",), Kind.STEP, "step"), 7))
+        >>> timeline.finish()
+        >>> write_chrome_trace(timeline, Path("trace.json"), remarks=[])
+        >>> written = json.loads(Path("trace.json").read_text())
+        >>> [(one["name"], one["args"]) for one in written["traceEvents"] if one["ph"] == "X"]
+        [('step', {'engine': 'train', 'iteration': 7})]
     """
     place = {"pid": os.getpid(), "tid": threading.get_native_id()}
     outermost = next((row.engines[0] for row in timeline.rows()), "nothing")

@@ -25,6 +25,11 @@ class Line:
         calls: how often it was; of the engine's own work, how many firings there were.
         seconds: what it took in all.
         share: that over what the whole run took.
+
+    Example:
+        >>> line = Line(("train",), Kind.HANDLER, "save", "EPOCH_COMPLETED", 10, 0.5, 0.05)
+        >>> line.name, line.seconds / line.calls
+        ('save · EPOCH_COMPLETED', 0.05)
     """
 
     engines: tuple[str, ...]
@@ -51,6 +56,16 @@ def lines(timeline: Timeline) -> list[Line]:
         the lines of an engine from the longest to the shortest, and behind them those of engines
         nested in it. What an engine itself took is one of them, named ``dispatch``. Their seconds
         add up to what the run took, and their shares to 1.
+
+    Example:
+        >>> timeline = Timeline()
+        >>> timeline.begin()
+        >>> run = timeline.open(timeline.row(("train",), Kind.ENGINE, "train"))
+        >>> timeline.close(timeline.open(timeline.row(("train",), Kind.STEP, "step")))
+        >>> timeline.finish()
+        >>> found = lines(timeline)
+        >>> sorted(line.what for line in found), round(sum(line.share for line in found), 6)
+        (['dispatch', 'step'], 1.0)
     """
     of: dict[tuple[str, ...], dict[Row | None, list[Row]]] = {}
     for row in timeline.rows():
@@ -68,7 +83,12 @@ def lines(timeline: Timeline) -> list[Line]:
 
 
 def table(timeline: Timeline) -> str:
-    """The lines of a run as people read them, engine by engine."""
+    """The lines of a run as people read them, engine by engine.
+
+    Example:
+        >>> print(table(Timeline()))
+        nothing was traced yet
+    """
     if not timeline.nanoseconds:
         return "nothing was traced yet"
     whole = f"{_readable(timeline.nanoseconds / 1e9)} in all"
@@ -93,7 +113,19 @@ def left_out(timeline: Timeline) -> list[str]:
 
 
 def findings(timeline: Timeline) -> list[str]:
-    """What takes more of the time than it should, in a line each."""
+    """What takes more of the time than it should, in a line each.
+
+    Example:
+        >>> import time
+        >>> timeline = Timeline()
+        >>> timeline.begin()
+        >>> run = timeline.open(timeline.row(("train",), Kind.ENGINE, "train"))
+        >>> wait = timeline.open(timeline.row(("train",), Kind.DATA, "data wait"))
+        >>> time.sleep(0.02)
+        >>> timeline.finish()
+        >>> [finding.partition("time, ")[2] for finding in findings(timeline)]
+        ["most of it in 'train'; load in more worker processes, or keep the data in memory."]
+    """
     found = lines(timeline)
     data = [line for line in found if line.kind is Kind.DATA]
     handlers = [line for line in found if line.kind is Kind.HANDLER]

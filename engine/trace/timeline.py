@@ -22,7 +22,12 @@ NEVER: Final = sys.maxsize
 
 
 class Kind(enum.StrEnum):
-    """What a span stands for."""
+    """What a span stands for.
+
+    Example:
+        >>> Kind.DATA == "data wait"
+        True
+    """
 
     ENGINE = "engine"
     EPOCH = "epoch"
@@ -49,6 +54,12 @@ class Row:
         level: how deep a phase lies within an engine, which ends when another event says so; -1
             for what ends by itself.
         number: its place among the rows of the timeline.
+
+    Example:
+        >>> timeline = Timeline()
+        >>> row = timeline.row(("train", "val"), Kind.HANDLER, "save", "COMPLETED")
+        >>> row.engines, row.what, row.event, row.calls
+        (('train', 'val'), 'save', 'COMPLETED', 0)
     """
 
     __slots__ = ("calls", "engines", "event", "kind", "level", "number", "own", "what")

@@ -115,6 +115,17 @@ class Tracer:
         engines: the engine's name, behind those of the engines that it is nested in.
         handler: whom it works for, whose own calls are left out; ``None`` for a nested engine,
             which is traced for one run.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None, name="train")
+        >>> timeline = Timeline()
+        >>> timeline.begin()
+        >>> trace(engine, Tracer(timeline, ("train",)))
+        >>> state = engine.run([1, 2])
+        >>> timeline.finish()
+        >>> sorted((row.what, row.calls) for row in timeline.rows())
+        [('data wait', 2), ('epoch', 1), ('step', 2), ('train', 1)]
     """
 
     def __init__(
@@ -228,7 +239,22 @@ class Tracer:
 
 
 def trace(engine: Emitter, tracer: Tracer | None) -> None:
-    """Have an engine traced from its next firing on, or, with ``None``, no more."""
+    """Have an engine traced from its next firing on, or, with ``None``, no more.
+
+    Args:
+        engine: the engine.
+        tracer: who writes it down.
+
+    Example:
+        >>> from footplate import Engine
+        >>> engine = Engine(lambda engine, batch: None)
+        >>> trace(engine, Tracer(Timeline(), ("train",)))
+        >>> type(engine.channels["STARTED"]).__name__
+        'TracedChannel'
+        >>> trace(engine, None)
+        >>> type(engine.channels["STARTED"]).__name__
+        'Channel'
+    """
     engine.tracer = tracer
     for channel in engine.channels.values():
         trace_channel(channel, tracer)

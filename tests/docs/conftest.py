@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+import footplate.recipes.runner  # noqa: F401  what the library itself registers is there already
 from footplate.recipes.config.registry import REGISTRIES
 
 
