@@ -1,13 +1,17 @@
 PYTHON ?= python3
+pytest = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint docs bench
+.PHONY: demo test slow lint docs pages bench peers
 .NOTPARALLEL:
 
 demo: .venv/.recipes
 	.venv/bin/python -m footplate.recipes.image_classification
 
 test: .venv/.recipes .venv/.test .venv/.guests
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(pytest) -m "not slow"
+
+slow: .venv/.recipes .venv/.test .venv/.guests
+	OMP_NUM_THREADS=1 $(pytest) -m slow
 
 lint: .venv/.test build/typing/footplate
 	.venv/bin/ruff check
@@ -17,8 +21,16 @@ lint: .venv/.test build/typing/footplate
 docs: .venv/.docs
 	.venv/bin/python -m sphinx -W --keep-going docs docs/_build
 
+# What the pages show of the code; tests keep it equal.
+pages: .venv/.docs
+	for script in generate reference house loop_picture; do .venv/bin/python docs/$$script.py || exit 1; done
+
 bench: .venv/.recipes .venv/.test .venv/.guests
 	.venv/bin/python -m tests.benchmarks
+
+peers: .venv/.peers
+	OMP_NUM_THREADS=1 .venv/bin/python -m tests.benchmarks peers
+	.venv/bin/python -m tests.benchmarks.peers.page
 
 # One stamp an extra: installed once, and again when a requirement or a version changes.
 .venv/.%: setup.cfg constraints.txt
