@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.nested import samples_in
 from ..engine.priority import Priority
+from ..engine.process_memory import peak_memory
 
 __all__ = ["Timer"]
 
@@ -221,7 +221,7 @@ class Timer(Handler):
     def _memory(self) -> float | None:
         peak = _accelerator_peak()
         self.memory_of = "process" if peak is None else "accelerator"
-        return _process_peak() if peak is None else peak
+        return peak_memory() if peak is None else peak
 
 
 def _left(engine: Engine, *, has_ended: bool) -> tuple[float, float] | None:
@@ -258,16 +258,6 @@ def _accelerator_peak() -> float | None:
     if peak is None or ready is None or not ready() or not (most := peak()):
         return None
     return float(most / 2**20)
-
-
-def _process_peak() -> float | None:
-    """MiB of memory that this process held at most; ``None`` where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _synchronize() -> None:

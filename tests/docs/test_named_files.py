@@ -20,7 +20,7 @@ PROGRAM = re.compile(r"python -m (tests(?:\.\w+)+)")
 def missing(text: str) -> list[str]:
     """Files, folders and programs of this repository that a text names and that are not there."""
     programs = (f"{name.replace('.', '/')}" for name in PROGRAM.findall(text))
-    places = [name for name in NAMED.findall(text) if "NAME" not in name]
+    places = [name for name in NAMED.findall(text) if "NAME" not in name and "_build" not in name]
     return [name for name in places if not (ROOT / name).exists()] + [
         name
         for name in programs

@@ -12,11 +12,12 @@ import importlib
 import importlib.util
 import io
 import pathlib
-import resource
 import statistics
 import sys
 import warnings
 from time import perf_counter
+
+from footplate.engine.process_memory import peak_memory
 
 from ..timing import Row, pace, python, show
 
@@ -97,4 +98,4 @@ if __name__ == "__main__":
     work = getattr(importlib.import_module(f"{__package__}.{name}"), who)
     with contextlib.redirect_stdout(io.StringIO()):
         took = iteration(work)
-    print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(took, peak_memory())

@@ -1,8 +1,9 @@
 """The most memory that a process had: by a training with little besides, and a default stack."""
 
-import resource
 import tempfile
 from pathlib import Path
+
+from footplate.engine.process_memory import peak_memory
 
 from .. import tasks
 from ..turns import in_turns
@@ -25,5 +26,4 @@ def alone(contender, *, stack, device):
         contender.stack(tasks.scheduled(1, device=device), Path(tempfile.mkdtemp()))()
     else:
         contender.train(tasks.digits(20, device=device))()
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"stack" if stack else "least": most}
+    return {"stack" if stack else "least": peak_memory()}
