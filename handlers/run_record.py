@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..engine.beginning import is_spent
 from ..engine.data.sample import PredictionSample
 from ..engine.engine import Engine
 from ..engine.events import Events
@@ -345,7 +346,7 @@ def _end(engine: Engine) -> dict[str, Any]:
     state = engine.state
     if state.reason != Reason.TERMINATED:
         return {}
-    if state.max_iters is not None and state.iteration >= state.max_iters:
+    if is_spent(state):
         return {"at_limit": True}
     told = (getattr(one, "reason", None) for one in engine.handlers.values())
     why = next((one for one in told if isinstance(one, str)), None)

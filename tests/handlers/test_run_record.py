@@ -21,8 +21,13 @@ def told(folder) -> dict:
     return json.loads((folder / "run.json").read_text())
 
 
+def spans(folder) -> list[dict]:
+    """Phases but for what a safe point took, which is one on a machine that is busy enough."""
+    return [one for one in Journal.read(folder / "phases.jsonl") if one["what"] != "saving"]
+
+
 def phases(folder) -> list[tuple[str, int]]:
-    return [(one["what"], one["epoch"]) for one in Journal.read(folder / "phases.jsonl")]
+    return [(one["what"], one["epoch"]) for one in spans(folder)]
 
 
 def tables(folder) -> list[dict]:
@@ -89,7 +94,7 @@ def test_an_interruption_is_one_session_and_going_on_another(tmp_path):
     sessions = told(tmp_path)["sessions"]
     assert [one["reason"] for one in sessions] == ["interrupted", "completed"]
     assert [one["iteration"] for one in sessions] == [0, 3]
-    assert [one["epoch"] for one in Journal.read(tmp_path / "phases.jsonl")] == [1, 2, 2, 3]
+    assert [one["epoch"] for one in spans(tmp_path)] == [1, 2, 2, 3]
 
 
 @pytest.mark.covers("F9")
@@ -188,11 +193,12 @@ def test_epochs_evaluations_and_saves_are_noted_with_their_times(tmp_path):
     lines = Journal.read(tmp_path / "phases.jsonl")
     whats = [one["what"] for one in lines]
     assert [what for what in whats if what != "saving"] == ["train", "val", "train", "val"]
-    assert whats.count("saving") == 2
+    slept = [one for one in lines if one["what"] == "saving" and one["seconds"] >= 0.01]
+    assert [one["epoch"] for one in slept] == [1, 2]
     took = {one["what"]: one["seconds"] for one in lines}
     assert 0.02 <= took["train"] < 1
     assert 0.02 <= took["val"] < 1
-    assert 0.01 <= took["saving"] < 1
+    assert all(one["seconds"] < 1 for one in slept)
 
 
 def test_an_evaluation_by_an_engine_that_is_not_attached_is_noted_too(tmp_path):

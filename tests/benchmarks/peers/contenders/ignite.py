@@ -38,7 +38,11 @@ def stack(task, folder):
 
     trainer, loader, validation = trainer_of(task), task.loader(), task.validation_loader()
     evaluator = create_supervised_evaluator(task.model, {"accuracy": Accuracy()}, task.device)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, task.schedule.step)
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def step_schedule():  # whose step() would take the engine for an epoch
+        task.schedule.step()
+
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(validation))
     ProgressBar().attach(trainer, output_transform=lambda loss: {"loss": loss})
     logger = TensorboardLogger(log_dir=folder)
