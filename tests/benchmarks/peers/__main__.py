@@ -1,6 +1,6 @@
 """Measures the field side by side: ``python -m tests.benchmarks.peers [overhead] [kills] …``.
 
-All of it takes a quarter of an hour; let nothing else run meanwhile. ``--quick`` sees in a few
+All of it takes some twenty-five minutes; let nothing else run meanwhile. ``--quick`` sees in a few
 minutes that it works. What was measured is kept as JSON, which ``python -m
 tests.benchmarks.peers.page`` makes the tables and plots of the documentation from.
 """

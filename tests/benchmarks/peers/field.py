@@ -9,7 +9,8 @@ Each module has
 - ``stack(task, folder)``: a training as its users have it by default: bar, TensorBoard, metrics,
   a validation and a checkpoint after each epoch;
 - ``resumable(task, folder, every)``: a training with a checkpoint after every so many iterations,
-  which goes on from the last one that it finds, in the way that its documentation recommends.
+  which goes on from the last one that it finds, in the way that its documentation recommends;
+  where it can write them behind the training's back, that is ``background=True``.
 
 Each of these returns the call that runs. What it needs is imported inside of them.
 """

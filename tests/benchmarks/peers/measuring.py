@@ -11,6 +11,7 @@ from .tables import rows_of
 
 MEASURES = [
     "overhead",
+    "network",
     "stacks",
     "imports",
     "memory",

@@ -20,11 +20,14 @@ def main(source=results.FILE, page=PAGE):
     page = Path(page)
     folder = page.with_suffix("")
     folder.mkdir(exist_ok=True)
-    sections = []
+    sections, made = [], ""
     for name in MEASURES:
         if name in measured:
             measure, kept = measure_of(name), measured[name]
             plots.draw(measure, kept["contenders"], folder / f"{name}.svg", number)
+            if made_of(kept) != made:  # said once, where the next ones were made so, too
+                made = made_of(kept)
+                sections.append(made)
             sections.append(section(measure, kept, f"{folder.name}/{name}.svg"))
     text = page.read_text()
     before, rest = text.split(BEGIN)
@@ -42,7 +45,6 @@ def section(measure, kept, picture):
         [
             f"### {measure.TITLE}",
             about,
-            made_of(kept),
             "\n".join(lines),
             f"![{measure.TITLE}]({picture})",
         ]

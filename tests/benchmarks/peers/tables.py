@@ -24,7 +24,7 @@ def cells(measure, name, found, figures):
         return [f"failed: {figures['error']}", *[""] * (len(columns(measure)) - 1)]
     told = []
     for figure in measure.FIGURES:
-        value = figures[figure]
+        value = figures.get(figure, "")
         told.append(value if isinstance(value, str) else number(value))
         if measure.OVER is not None:
             told += over(measure, name, found, figure)
@@ -36,7 +36,8 @@ def over(measure, name, found, figure):
     more, ours = (added(measure, one, found, figure) for one in (name, "footplate"))
     if more is None or name == measure.OVER:
         return ["", ""]
-    comparable = name != "footplate" and ours is not None and min(more, ours) > 0  # else noise
+    noise = abs(found[measure.OVER][figure]) / 100
+    comparable = name != "footplate" and ours is not None and min(more, ours) > noise
     return [number(more), f"{more / ours:.1f}" if comparable else ""]
 
 

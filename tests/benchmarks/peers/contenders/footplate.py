@@ -48,7 +48,7 @@ def train(task):
     return lambda: trainer.run(data, max_epochs=task.epochs)
 
 
-def stack(task, folder, *, background=False):
+def stack(task, folder):
     """Console, bar as on a terminal, TensorBoard, JSON lines, metrics, checkpoint each epoch."""
     from ignite.metrics import Accuracy
     from rich.console import Console as Terminal
@@ -79,20 +79,22 @@ def stack(task, folder, *, background=False):
         JSONL(folder / "scalars.jsonl"),
         Evaluation(evaluator, batches_of(task, task.validation_loader())),
         LRSchedule(task.schedule, "step"),
-        Checkpoint(folder / "checkpoints", task.model, background=background),
+        Checkpoint(folder / "checkpoints", task.model),
     ):
         trainer.attach(handler)
     data = batches_of(task, task.loader())
     return lambda: trainer.run(data, max_epochs=task.epochs)
 
 
-def resumable(task, folder, every):
+def resumable(task, folder, every, *, background=False):
     from footplate import Events
     from footplate.handlers.checkpoint import Checkpoint
 
     trainer, data = trainer_of(task), batches_of(task, task.loader())
     when = Events.ITERATION_COMPLETED(every=every)
-    checkpoint = trainer.attach(Checkpoint(folder, task.model, when=when, last=2))
+    checkpoint = trainer.attach(
+        Checkpoint(folder, task.model, when=when, last=2, background=background)
+    )
 
     def run():
         checkpoint.resume(trainer)

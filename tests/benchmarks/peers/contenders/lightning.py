@@ -88,10 +88,11 @@ def stack(task, folder):
     return lambda: trainer.fit(module_of(task), *loaders)
 
 
-def resumable(task, folder, every):
+def resumable(task, folder, every, *, background=False):
     """With a loader that has a state, and a last checkpoint that is found by itself."""
     from lightning.pytorch import Trainer
     from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.plugins.io import AsyncCheckpointIO
     from torchdata.stateful_dataloader import StatefulDataLoader
 
     quiet()
@@ -99,6 +100,7 @@ def resumable(task, folder, every):
         max_epochs=task.epochs,
         default_root_dir=folder,
         callbacks=[ModelCheckpoint(folder, every_n_train_steps=every, save_last=True)],
+        plugins=[AsyncCheckpointIO()] if background else None,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -4,6 +4,7 @@ A small network with dropout learns three epochs of 40 shuffled batches, and eve
 has a checkpoint. A kill comes up to two iterations behind one that is drawn, whatever the process
 is doing then. What counts: which files are left torn, whether the run goes on by itself, whether it
 sees the batches that it would have seen, and whether its weights end as those of the unbroken run.
+A run that is killed before it has a checkpoint begins anew, and is none the worse for it.
 """
 
 import json
@@ -50,28 +51,32 @@ def _guarded(name, kills):
 
 def of(name, kills):
     """What became of the killed runs of one contender."""
-    draw, folder = random.Random(SEED), Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp())
     victim = ("tests.benchmarks.peers.victim", name)
     with Lanes(child=victim) as lanes:
         whole = lanes.submit(lambda lane: _run(lane, name, folder / "whole")).result()
         if isinstance(whole, str):
             raise RuntimeError(whole)
         pace = whole["seconds"] / len(whole["batches"])
-        places = [
-            (folder / f"{number}", draw.randrange(1, EPOCHS * LENGTH), draw.uniform(0, 2 * pace))
-            for number in range(kills)
+        lives = [
+            lanes.submit(lambda lane, each=each: _life(lane, name, folder / f"{each}", pace))
+            for each in range(kills)
         ]
-        lives = [lanes.submit(lambda lane, each=each: _life(lane, name, *each)) for each in places]
         outcome = figures([life.result() for life in lives], whole)
     shutil.rmtree(folder)
     return outcome
 
 
-def _life(lane, name, folder, at, delay):
+def _life(lane, name, folder, pace):
     """Kill a run, and resume it: how far it was, what was torn, and what it came to."""
-    status = lane([name, str(folder), str(at)], folder.with_suffix(".out"), delay)
+    draw, output = random.Random(f"{SEED} {folder.name}"), folder.with_suffix(".out")
+    status = 0
+    while status == 0:  # else it has come to its end before
+        shutil.rmtree(folder, ignore_errors=True)
+        at, delay = draw.randrange(1, EPOCHS * LENGTH), draw.uniform(0, 2 * pace)
+        status = lane([name, str(folder), str(at)], output, delay)
     if status != -signal.SIGKILL:
-        return None  # it has come to its end before
+        raise RuntimeError(_last_line(output, folder))
     begun = int(folder.with_suffix(".begun").read_text())
     return begun, torn(folder), _run(lane, name, folder)
 
@@ -81,13 +86,16 @@ def _run(lane, name, folder):
     output = folder.with_suffix(".log")
     if lane([name, str(folder), "0"], output) == 0:
         return json.loads(folder.with_suffix(".json").read_text())
+    return _last_line(output, folder)
+
+
+def _last_line(output, folder):
     lines = [line for line in output.read_text().splitlines() if line.strip()]
     return lines[-1].replace(str(folder), "…")[:160] if lines else "nothing said"
 
 
 def figures(lives, whole):
     """The counts of these lives."""
-    lives = [life for life in lives if life is not None]
     failures = sorted({after for *_, after in lives if isinstance(after, str)})
     ended = [(begun, after) for begun, _, after in lives if not isinstance(after, str)]
     length = len(whole["batches"])

@@ -1,4 +1,4 @@
-"""What an iteration costs beyond the step: of three steps, with as little besides as can be.
+"""What an iteration costs beyond the step: of two steps, with as little besides as can be.
 
 The batches lie in a list, which a stock loader hands out. An iteration goes from one step to the
 next, so that what a run begins and ends with is not in it; what it does now and then is.
@@ -12,18 +12,18 @@ from ..turns import in_turns
 from ..watching import Stamps
 
 TITLE = "An iteration"
-FIGURES = {"empty": "µs, empty step", "linear": "µs, 16 → 1", "digits": "µs, digits CNN"}
+FIGURES = {"empty": "µs, empty step", "linear": "µs, 16 → 1"}
 OVER = "bare"  # figures are told as what is more than that, too
 PLOT = "empty"
-ITERATIONS = {"empty": 5000, "linear": 3000, "digits": 100}
-QUICK = {"empty": 600, "linear": 300, "digits": 12}
+ITERATIONS = {"empty": 5000, "linear": 3000}
+QUICK = {"empty": 600, "linear": 300}
 SHARE = 10  # of the iterations, one in so many is to warm up
 
 
 def measure(names, *, quick, device):
     """By contender: microseconds of an iteration."""
     iterations = QUICK if quick else ITERATIONS
-    rounds = 1 if quick else 3
+    rounds = 1 if quick else 5
     return in_turns("overhead", names, rounds, iterations=iterations, device=device)
 
 
