@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from ..engine.data.charts import chart
 from ..engine.engine import Engine
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
@@ -80,25 +81,17 @@ class Curves(Handler):
         Args:
             path: where the PNG goes; its folder is made if need be.
         """
-        from matplotlib.figure import Figure  # takes long to import
-
         panels = self.panels or {name: [name] for name in self.values}
-        figure = Figure(figsize=(7, 2.4 * len(panels)), layout="constrained")
-        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, (title, names) in zip(axes, panels.items(), strict=True):
-            for name in names:
-                if name in self.values:
-                    axis.plot(*zip(*self.values[name], strict=True), label=name, marker=".")
-            if _spans_decades([v for name in names for _, v in self.values.get(name, [])]):
-                axis.set_yscale("log")
-            axis.set_title(title, loc="left", fontsize=10)
-            axis.grid(alpha=0.3)
-            axis.spines[["top", "right"]].set_visible(False)
-            if len(names) > 1:
-                axis.legend(frameon=False, fontsize=8)
-        axes[-1].set_xlabel("iteration")
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
+        with chart(path, len(panels)) as axes:
+            for axis, (title, names) in zip(axes, panels.items(), strict=True):
+                for name in names:
+                    if name in self.values:
+                        label = name if len(names) > 1 else None
+                        axis.plot(*zip(*self.values[name], strict=True), label=label, marker=".")
+                if _spans_decades([v for name in names for _, v in self.values.get(name, [])]):
+                    axis.set_yscale("log")
+                axis.set_title(title, loc="left", fontsize=10)
+            axes[-1].set_xlabel("iteration")
 
     def _note(self, engine: Engine) -> None:
         scalars = scalars_of(engine.state.metrics)

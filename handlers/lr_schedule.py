@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ..engine.data.charts import chart
 from ..engine.engine import Engine
 from ..engine.errors import EventError, StateError, nearest
 from ..engine.events import Event, EventList, Events, as_events
@@ -229,23 +230,15 @@ class LRSchedule(Handler):
             ValueError: for ``ReduceLROnPlateau``, and for less than one step.
         """
         curves = self._curves(steps)
-        from matplotlib.figure import Figure  # takes long to import
-
         names = list(dict.fromkeys(curve.name for curve in curves))
-        figure = Figure(figsize=(7, 2.4 * len(names)), layout="constrained")
-        axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, name in zip(axes, names, strict=True):
-            shown = [curve for curve in curves if curve.name == name]
-            for curve in shown:
-                axis.plot(range(1, steps + 1), curve.values, label=curve.key)
-            axis.set_title(name, loc="left", fontsize=10)
-            axis.grid(alpha=0.3)
-            axis.spines[["top", "right"]].set_visible(False)
-            if len(shown) > 1:
-                axis.legend(frameon=False, fontsize=8)
-        axes[-1].set_xlabel("optimizer step" if self.unit == "step" else self.unit)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120, format="png")
+        with chart(path, len(names)) as axes:
+            for axis, name in zip(axes, names, strict=True):
+                shown = [curve for curve in curves if curve.name == name]
+                for curve in shown:
+                    label = curve.key if len(shown) > 1 else None
+                    axis.plot(range(1, steps + 1), curve.values, label=label)
+                axis.set_title(name, loc="left", fontsize=10)
+            axes[-1].set_xlabel("optimizer step" if self.unit == "step" else self.unit)
 
     def _curves(self, steps: int) -> list[Curve]:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:

@@ -1,6 +1,7 @@
 import gc
 import signal
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is.
@@ -26,3 +27,23 @@ def pytest_collection_finish():
     # go through for a second.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def one_thread():
+    # In which sums come out the same however many cores there are.
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def no_collector():
+    # What dies meanwhile dies with its last name.
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

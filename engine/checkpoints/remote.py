@@ -198,14 +198,7 @@ class RemoteStore:
                 raise StateError(f"{path}: {error}") from error
 
     def verify(self, path: Path, *, digests: bool) -> Manifest:
-        """Compare a checkpoint's files to what its manifest says of them.
-
-        Args:
-            path: the checkpoint's directory.
-            digests: whether to compare their digests, too, for which all of them are read.
-
-        Returns:
-            its manifest.
+        """Compare a checkpoint's files to its manifest; see :meth:`CheckpointStore.verify`.
 
         Raises:
             StateError: naming the file that is missing or not as it was written.
@@ -251,17 +244,7 @@ class RemoteStore:
         yield from sorted(found, key=lambda pair: (pair[1].number, pair[0].name))
 
     def prune(self, run: str, *, last: int, best: int, spare: Collection[Path] = ()) -> None:
-        """Take away this run's checkpoints, but for the last and the best.
-
-        Of those that are not exact, which count for neither, the latest is kept. One that can't
-        be taken away is warned about.
-
-        Args:
-            run: the run; checkpoints of others are not touched.
-            last: how many of the latest to keep.
-            best: how many of the best scores to keep, the earlier one of equals.
-            spare: what else to keep.
-        """
+        """Take away this run's checkpoints, but for some; see :meth:`CheckpointStore.prune`."""
         for path in superfluous(self, run, last=last, best=best):
             if path not in spare:
                 try:

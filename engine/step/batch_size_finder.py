@@ -16,13 +16,14 @@ import torch
 from torch import nn
 
 from ..beginning import check_data
+from ..data.charts import chart
 from ..engine import Engine
 from ..errors import DataError, nearest
 from ..nested import leaves
 from .rehearsal import Rehearsal, cycled, rehearsal
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 __all__ = ["BatchSizeSearch", "TriedSize", "find_batch_size"]
 
@@ -86,17 +87,12 @@ class BatchSizeSearch:
         Args:
             path: where the PNG goes; its folder is made if need be.
         """
-        figure = self._figure()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120, format="png")
+        with chart(path, height=4) as (axis,):
+            self._draw(axis)
 
-    def _figure(self) -> Figure:
-        from matplotlib.figure import Figure  # takes long to import
-
+    def _draw(self, axis: Axes) -> None:
         fitting = [one for one in self.tried if one.fits]
         speeds = [1 / one.seconds_per_sample for one in fitting if one.seconds_per_sample]
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        axis = figure.subplots()
         axis.set_xscale("log", base=2)
         axis.plot([one.size for one in fitting], speeds, marker="o", label="fits")
         for number, one in enumerate(one for one in self.tried if not one.fits):
@@ -106,10 +102,6 @@ class BatchSizeSearch:
         axis.set_xlabel("batch size")
         axis.set_ylabel("samples per second")
         axis.set_ylim(bottom=0)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8)
-        return figure
 
     @property
     def _said(self) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..beginning import check_data
+from ..data.charts import chart
 from ..engine import Engine
 from ..errors import DataError, nearest
 from ..stream.scalars import scalars_of
@@ -21,7 +22,7 @@ from .optimization import Optimization
 from .rehearsal import Rehearsal, cycled, rehearsal
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 __all__ = ["LRSearch", "find_lr", "set_lr"]
 
@@ -66,15 +67,10 @@ class LRSearch:
         Args:
             path: where the PNG goes; its folder is made if need be.
         """
-        figure = self._figure()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120, format="png")
+        with chart(path, height=4) as (axis,):
+            self._draw(axis)
 
-    def _figure(self) -> Figure:
-        from matplotlib.figure import Figure  # takes long to import
-
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        axis = figure.subplots()
+    def _draw(self, axis: Axes) -> None:
         axis.set_xscale("log")
         axis.plot(self.rates, self.losses, ".", color="tab:gray", alpha=0.4, label="loss")
         axis.plot(self.rates, self.smoothed, color="tab:blue", label="smoothed")
@@ -89,10 +85,6 @@ class LRSearch:
         axis.set_title(self._said, loc="left", fontsize=10, wrap=True)
         axis.set_xlabel("learning rate")
         axis.set_ylabel("loss")
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8)
-        return figure
 
     @property
     def _said(self) -> str:

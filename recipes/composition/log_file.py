@@ -9,6 +9,7 @@ from pathlib import Path
 
 __all__ = ["log_file", "named_by_rank"]
 
+_logger = logging.getLogger("footplate")
 _FORM = "%(asctime)s  %(levelname)s  %(message)s"
 
 
@@ -28,20 +29,17 @@ def log_file(path: Path, level: int | str) -> Generator[None, None, None]:
         >>> path.read_text().split()[2:]
         ['INFO', 'it', 'begins']
     """
-    logger = logging.getLogger("footplate")
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter(_FORM, datefmt="%Y-%m-%d %H:%M:%S"))
     handler.setLevel(level)
-    before = logger.level
-    if handler.level < logger.getEffectiveLevel():  # which would keep it from the handler
-        logger.setLevel(handler.level)
-    logger.addHandler(handler)
+    before = _logger.level
+    if handler.level < _logger.getEffectiveLevel():  # which would keep it from the handler
+        _logger.setLevel(handler.level)
     try:
-        yield
+        with _listening(handler):
+            yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-        handler.close()
+        _logger.setLevel(before)
 
 
 @contextmanager
@@ -52,12 +50,19 @@ def named_by_rank(rank: int) -> Generator[None, None, None]:
         >>> with named_by_rank(3):
         ...     logging.getLogger("footplate.runner").info("nobody is told")
     """
-    logger = logging.getLogger("footplate")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(f"rank {rank}: %(message)s"))
     handler.setLevel(logging.WARNING)
-    logger.addHandler(handler)
+    with _listening(handler):
+        yield
+
+
+@contextmanager
+def _listening(handler: logging.Handler) -> Generator[None, None, None]:
+    """Within it a handler hears what the library says."""
+    _logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        _logger.removeHandler(handler)
+        handler.close()

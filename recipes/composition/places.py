@@ -12,7 +12,7 @@ from typing import Any
 from ...engine.errors import StateError
 from ...engine.placement.ranks import from_first, is_first, world_size
 from ...engine.stream.sink import Sink
-from .bundles import out_dir_of
+from .checkpoint_hook import out_dir_of
 from .folders import (
     checkpoint_to_resume,
     first_missing,

@@ -129,6 +129,8 @@ class Finder:
         else:
             names = sorted({n for one in self.registries.values() for n in one.names()})
             what = "type"
+        if self.allowed and name in names:
+            return self._forbidden(name)
         hint = _known(name, names)
         return TypeNotFound(name, f"there is no {what} of this name", hint, names)
 

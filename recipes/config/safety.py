@@ -56,6 +56,7 @@ SAFE = tuple(_KINDS)
 _FUNCTIONAL = "torch.nn.functional"
 _FUNCTIONS = (
     "torch.utils.data._utils.collate.default_collate",
+    "ignite.metrics.fbeta.Fbeta",  # it makes a metric as a class would
     "footplate.recipes.image_classification.network",
     "footplate.recipes.image_classification.part",
     "footplate.recipes.image_generation.as_asked",

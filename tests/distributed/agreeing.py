@@ -9,7 +9,7 @@ from typing import Any
 from footplate import Engine, Events, Signalled
 from footplate.engine.errors import HandlerError
 from footplate.engine.placement.agreement import Agreement, agreed, agreement_of, anywhere
-from footplate.engine.placement.ranks import largest, rank
+from footplate.engine.placement.ranks import rank
 from footplate.handlers.early_stopping import EarlyStopping
 from footplate.handlers.limits import MaxTime
 from footplate.handlers.non_finite import NonFiniteError, StopOnNonFinite
@@ -141,26 +141,12 @@ def any_of_them() -> list[bool]:
     return [anywhere(rank() == 1), anywhere(True), anywhere(False)]
 
 
-def cost(iterations: int) -> dict[str, float]:
-    """Seconds an iteration takes with and without, and what one exchange takes."""
-    taken: dict[str, float] = {}
-    for with_it in (False, True) * 3:
-        trainer = Engine(lambda engine, batch: None, name="train")
-        trainer.add_event_handler(Events.SAFE_POINT, lambda: None)
-        if with_it:
-            agreement_of(trainer)
-        largest([0.0])
-        begun = time.perf_counter()
-        trainer.run(range(iterations))
-        name, each = "with" if with_it else "without", (time.perf_counter() - begun) / iterations
-        taken[name] = min(each, taken.get(name, each))
-        if with_it:
-            taken["meetings"] = trainer.handlers["agreement"].meetings  # type: ignore[attr-defined]
-    begun = time.perf_counter()
-    for _ in range(200):
-        largest([0.0, 0.0, 0.0, 0.0])
-    taken["exchange"] = (time.perf_counter() - begun) / 200
-    return taken
+def meetings_in(iterations: int) -> int:
+    """How often processes talk in so many iterations that do nothing."""
+    trainer = Engine(lambda engine, batch: None, name="train")
+    agreement_of(trainer)
+    trainer.run(range(iterations))
+    return trainer.handlers["agreement"].meetings  # type: ignore[attr-defined,no-any-return]
 
 
 def meetings_of(seconds: float, iterations: int) -> list[int]:

@@ -70,6 +70,26 @@ def trained(folder: str, more: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+class Spare(nn.Module):
+    """A network beside a layer that nothing calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.spare = nn.Linear(6, 3), nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x)
+
+
+def trained_in_part(folder: str, wrapper: dict[str, Any]) -> list[float] | str:
+    """The weights of a run in which some get no gradient, or what is said of it."""
+    try:
+        model = Runner(**config(folder, model=Spare(), model_wrapper_cfg=wrapper)).train()
+    except RuntimeError as error:
+        return "\n".join([str(error), *error.__notes__])
+    return model.network.weight.flatten().tolist()
+
+
 def _whole(one: torch.Tensor) -> torch.Tensor:
     gather = getattr(one, "full_tensor", None)
     return (one if gather is None else gather()).detach()

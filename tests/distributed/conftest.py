@@ -28,3 +28,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], 
     yield of
     for ranks in started:
         ranks.close()
+
+
+@pytest.fixture(scope="module")
+def world_size() -> int:
+    """How many processes :func:`ranks` has; a module with another world says so."""
+    return 2
+
+
+@pytest.fixture(scope="module")
+def ranks(world_size: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    """The processes of a module's own world."""
+    with Ranks(world_size, tmp_path_factory.mktemp("ranks")) as started:
+        yield started

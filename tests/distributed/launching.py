@@ -14,7 +14,6 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 __all__ = ["Ranks", "free_port", "surroundings"]
@@ -135,12 +134,7 @@ class Ranks:
     def __enter__(self) -> Ranks:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,6 @@ import torch
 
 from tests.distributed import composed
 from tests.distributed.launching import Ranks
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    with Ranks(2, Path(tmp_path_factory.mktemp("ranks"))) as ranks:
-        yield ranks
 
 
 @pytest.mark.covers("I1")
@@ -68,9 +61,13 @@ def test_options_of_the_wrapper_are_checked(ranks: Ranks, tmp_path: Path) -> Non
 
 @pytest.mark.covers("I5")
 def test_options_of_the_wrapper_reach_it(ranks: Ranks, tmp_path: Path) -> None:
-    given = {"model_wrapper_cfg": {"find_unused_parameters": True, "bucket_cap_mb": 1}}
-    told = ranks.call("tests.distributed.composed:trained", str(tmp_path), given)
-    assert told[0] == told[1]
+    called = "tests.distributed.composed:trained_in_part"
+    for said in ranks.call(called, str(tmp_path / "refused"), {"type": "ddp"}):
+        assert "model_wrapper_cfg={'find_unused_parameters': True}" in said
+    given = {"find_unused_parameters": True, "bucket_cap_mb": 1}
+    first, second = ranks.call(called, str(tmp_path / "trained"), given)
+    assert isinstance(first, list)
+    assert first == second
 
 
 @pytest.mark.covers("D5")

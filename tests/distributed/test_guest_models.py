@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ from tests.distributed import guest_models
 from tests.handlers.torchmetrics_kinds import KINDS
 
 MODULE = "tests.distributed.guest_models"
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    with Ranks(2, Path(tmp_path_factory.mktemp("ranks"))) as ranks:
-        yield ranks
 
 
 @pytest.mark.covers("C3", "I1")

@@ -28,8 +28,8 @@ MPIRUN = ("mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2")
 SRUN = ("srun", "-n", "2", "--overcommit", "--label")
 
 
-def seen_by(command, folder, **environment):
-    """What each process sees, in the order of their ranks."""
+def printed(command, folder, **environment):
+    """What a command prints; it has to end well."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -40,7 +40,13 @@ def seen_by(command, folder, **environment):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = [line.partition("seen ")[2] for line in done.stdout.splitlines() if "seen {" in line]
+    return done.stdout
+
+
+def seen_by(command, folder, **environment):
+    """What each process sees, in the order of their ranks."""
+    lines = printed(command, folder, **environment).splitlines()
+    told = [line.partition("seen ")[2] for line in lines if "seen {" in line]
     return sorted(map(json.loads, told), key=lambda one: one["rank"])
 
 
@@ -83,16 +89,8 @@ def test_srun(launcher, tmp_path, real_slurm):
 
 def test_a_step_of_one_task_joins_nobody(tmp_path, real_slurm):
     alone = "from footplate.engine.placement.launching import join; print('joined', join('slurm'))"
-    done = subprocess.run(
-        ["srun", "-n", "1", sys.executable, "-c", alone],
-        cwd=tmp_path,
-        env=surroundings(**real_slurm),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.stdout == "joined False\n", done.stderr
+    command = ["srun", "-n", "1", sys.executable, "-c", alone]
+    assert printed(command, tmp_path, **real_slurm) == "joined False\n"
 
 
 # ---------------------------------------------------------------------- what launchers tell

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from tests.distributed import lightning_tasks
 
 MODULE = "tests.distributed.lightning_tasks"
 pytestmark = pytest.mark.covers("C4")
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    with Ranks(2, tmp_path_factory.mktemp("ranks")) as started:
-        yield started
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -14,11 +11,8 @@ from tests.distributed.launching import Ranks
 
 
 @pytest.fixture(scope="module", params=[2, 4])
-def ranks(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ranks]:
-    with Ranks(request.param, Path(tmp_path_factory.mktemp("ranks"))) as ranks:
-        yield ranks
+def world_size(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
 
 
 @pytest.mark.covers("I1")
@@ -32,6 +26,13 @@ def test_replicas_are_one_process_with_all_samples(ranks: Ranks, case: str) -> N
     assert told[0]["steps"] == alone["steps"] > 0
     torch.testing.assert_close(told[0]["weights"], alone["weights"], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(told[0]["norms"], alone["norms"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.covers("C7", "I5")
+def test_the_last_backward_pass_of_a_window_exchanges_gradients_and_no_other(ranks: Ranks) -> None:
+    told = ranks.call("tests.distributed.training:gradients_of", 3)
+    alike = [all(one == of_batch[0] for one in of_batch) for of_batch in zip(*told, strict=True)]
+    assert alike == [False, False, True] * 2
 
 
 @pytest.mark.parametrize("case", ["turns", "one loss"])
@@ -49,6 +50,7 @@ def test_all_know_the_first_ones_buffers(ranks: Ranks) -> None:
     assert all(one == [1.0, 1.0, 5] for one in ranks.call("tests.distributed.training:aligned"))
 
 
+@pytest.mark.covers("I5")
 def test_batch_norm_over_processes_needs_an_accelerator() -> None:
     with pytest.raises(ValueError, match="sync_bn=True needs an accelerator"):
         Replicated("cpu", sync_bn=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,11 +20,8 @@ FOUR = ("accumulated", "clipped by the largest", "AdamW")  # one process has no 
 
 
 @pytest.fixture(scope="module", params=[2, 4])
-def ranks(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ranks]:
-    with Ranks(request.param, Path(tmp_path_factory.mktemp("ranks"))) as ranks:
-        yield ranks
+def world_size(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
 
 
 @pytest.mark.covers("I2")

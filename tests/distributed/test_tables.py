@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.distributed.launching import Ranks
 
 pytest.importorskip("datasets")
 pytestmark = pytest.mark.covers("I1")
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    with Ranks(2, Path(tmp_path_factory.mktemp("ranks"))) as ranks:
-        yield ranks
 
 
 @pytest.mark.parametrize("kind", ["table", "stream", "stream of 3", "shuffled stream"])

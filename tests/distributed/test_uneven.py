@@ -2,15 +2,7 @@
 
 import pytest
 
-from tests.distributed.launching import Ranks
-
 HERE = "tests.distributed.uneven"
-
-
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    with Ranks(2, tmp_path_factory.mktemp("ranks")) as ranks:
-        yield ranks
 
 
 @pytest.mark.covers("I6")

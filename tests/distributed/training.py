@@ -181,6 +181,23 @@ def _unfrozen() -> dict[str, Any]:
     return _told(model, steps=1, norms=[])
 
 
+def gradients_of(accumulate: int) -> list[list[float]]:
+    """The gradients that each batch leaves, before anything is done with them."""
+    model = nn.Linear(6, 1)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    placement = Replicated("cpu")
+    step = training_step(model, sgd, F.mse_loss, placement=placement, accumulate=accumulate)
+    trainer, seen = Engine(step, name="train"), []
+
+    @trainer.on("BACKWARD_COMPLETED")
+    def note() -> None:
+        assert model.weight.grad is not None
+        seen.append(model.weight.grad.flatten().tolist())
+
+    trainer.run(_loader(_data()))
+    return seen
+
+
 def buffers_of(case: str) -> list[float]:
     """The running means of a model, which all processes are to have when a window begins."""
     pair = nn.ModuleDict({"a": nn.BatchNorm1d(6), "b": nn.Linear(6, 1)})

@@ -34,13 +34,16 @@ class Log(list):
 
 
 class Methods:
-    """An object whose method receives."""
+    """An object whose methods receive."""
 
     def __init__(self):
         self.heard = []
 
     def receive(self, sender):
         self.heard.append(sender)
+
+    def receive_loudly(self, sender):
+        self.heard.append(sender.upper())
 
 
 def nothing(engine, batch):
@@ -194,6 +197,17 @@ def test_a_bound_method_is_the_same_receiver_each_time(signal):
     signal.disconnect(thing.receive)
     signal.send("y")
     assert thing.heard == ["x"]
+
+
+def test_two_methods_of_one_object_are_two_receivers(signal):
+    thing = Methods()
+    signal.connect(thing.receive)
+    signal.connect(thing.receive_loudly)
+    signal.send("x")
+    assert thing.heard == ["x", "X"]
+    signal.disconnect(thing.receive)
+    signal.send("y")
+    assert thing.heard == ["x", "X", "Y"]
 
 
 @pytest.mark.parametrize("order", ["any first", "sender first"])

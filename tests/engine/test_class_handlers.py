@@ -536,18 +536,15 @@ def test_the_state_is_saved_and_loaded_under_the_key(engine):
     assert (counting.count, another.count) == (3, 3)
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_a_handler_does_not_keep_its_engine():
     handler = Counting()
     engine = Engine(double)
     engine.attach(handler)
     engine.run([1])
     gone = weakref.ref(engine)
-    gc.disable()
-    try:
-        del engine
-        assert gone() is None
-    finally:
-        gc.enable()
+    del engine
+    assert gone() is None
 
 
 def test_a_method_that_another_library_would_call_is_refused(engine):

@@ -1,5 +1,7 @@
 """Filters: at which counts a handler runs. Each is checked against counting by hand."""
 
+import functools
+
 import ignite.engine
 import numpy as np
 import pytest
@@ -279,3 +281,8 @@ def test_a_filter_of_ignite_runs_the_same_iterations_on_both_engines():
 def test_python_and_or_not_are_refused_since_they_would_drop_a_filter():
     with pytest.raises(TypeError, match=r"every\(10\) is neither true nor false; join"):
         _ = every(10) and after(3)
+
+
+def test_a_condition_without_a_name_is_shown_as_it_is():
+    test = functools.partial(lambda odd, engine, count: count % 2 == odd, 1)
+    assert repr(where(test)) == f"where({test!r})"

@@ -7,6 +7,7 @@ import pytest
 from ignite.engine import Events as IgniteEvents
 
 from footplate import Engine, Event, Events
+from footplate.engine.emitter import Emitter
 from footplate.engine.errors import EventError, HandlerError
 
 pytestmark = pytest.mark.covers("A4")
@@ -369,12 +370,25 @@ def test_a_handler_gets_of_the_payload_what_its_signature_names(engine, ran):
     assert ran == ["nothing", 3, "path a", {"path": "a", "size": 3}, ("own", "a")]
 
 
+def test_an_emitter_that_runs_nothing_hands_over_values_too(ran):
+    emitter = Emitter()
+    emitter.register_events("SAVED", payload=("path",))
+    emitter.on("SAVED")(lambda emitter, path: ran.append((emitter, path)))
+    emitter.fire_event("SAVED", path="a.pt")
+    assert ran == [(emitter, "a.pt")]
+
+
 def test_a_payload_is_declared_by_register_events_too(engine):
     engine.register_events("SAVED", payload=("path",))
     with pytest.raises(EventError, match="SAVED hands over path, but was fired with none"):
         engine.fire_event("SAVED")
     with pytest.raises(TypeError, match=r"write payload=\('path',\)"):
         engine.register_events("LOADED", payload="path")
+
+
+def test_an_event_that_hands_over_nothing_is_fired_with_nothing(engine):
+    with pytest.raises(EventError, match="STARTED hands over no values, but was fired with path"):
+        engine.fire_event(Events.STARTED, path="a")
 
 
 @pytest.mark.parametrize("payload", [{}, {"file": 1}, {"path": 1, "size": 2}])

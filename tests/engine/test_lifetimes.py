@@ -9,13 +9,7 @@ import pytest
 
 from footplate import Bus, Engine, Events, Handler
 
-
-@pytest.fixture(autouse=True)
-def _collector_off():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
+pytestmark = pytest.mark.usefixtures("no_collector")
 
 
 class Model:

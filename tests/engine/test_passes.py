@@ -9,6 +9,7 @@ import warnings
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from footplate import Engine, Events
 from footplate.engine.combined import combined
@@ -16,8 +17,8 @@ from footplate.engine.data.device import DeviceLoader
 from footplate.engine.errors import DataError
 from footplate.engine.iter_loader import IterLoader
 from footplate.engine.limited import limited
-from footplate.engine.passes import Through, passes_over
-from footplate.engine.source import Source
+from footplate.engine.passes import Through, passes_over, refit, rewind, skip
+from footplate.engine.source import NOTHING, Source
 
 pytestmark = pytest.mark.covers("G5")
 
@@ -60,6 +61,61 @@ class Standing:
 
     def load_state_dict(self, state):
         self.next = state["next"]
+
+
+class Skipping:
+    """An iterator that passes by batches itself, and says which it gave."""
+
+    def __init__(self, size: int) -> None:
+        self.at, self.size, self.given = 0, size, []
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.at == self.size:
+            raise StopIteration
+        self.at += 1
+        self.given.append(self.at)
+        return self.at
+
+    def skip(self, count):
+        before, self.at = self.at, min(self.at + count, self.size)
+        return self.at - before
+
+
+class SharedOut:
+    """Six batches for each process, where another number of processes had four."""
+
+    def __init__(self) -> None:
+        self.at, self.rewound = 0, False
+
+    def __iter__(self):
+        return iter(range(6))
+
+    def make_passes(self):
+        return self
+
+    def begin(self):
+        return iter(self)
+
+    def go_on(self, position):
+        return iter(range(position + self.at, 6))
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        assert state == {}
+
+    def rewind(self):
+        self.rewound = True
+
+    def refit(self, position):
+        return 4, 6, None if position is None else position + 2
+
+    def count_from(self, position):
+        self.at = position
 
 
 @pytest.mark.parametrize(
@@ -163,6 +219,103 @@ def test_a_new_run_over_the_same_data_forgets_where_the_last_one_stood():
     assert source.state_dict()["kind"] == "WalkedAgain"
     assert source.anew().state_dict() is None
     assert source.anew().take(data) is not None
+
+
+def test_an_iterator_that_can_skip_gives_nothing_for_nothing():
+    data = Skipping(5)
+    assert list(passes_over(data).go_on(3)) == data.given == [4, 5]
+    assert skip(Skipping(2), 3) == 2
+
+
+def test_what_goes_through_something_is_rewound_where_it_can_be():
+    data = SharedOut()
+    rewind(Through(data, lambda batches, position: batches))
+    assert data.rewound
+    rewind(Through([1, 2], lambda batches, position: batches))
+
+
+@pytest.mark.parametrize("position", [None, 3])
+def test_the_rest_of_a_pass_is_shared_out_anew_by_data_that_can(position):
+    data = SharedOut()
+    through = Through(data, lambda batches, position: batches)
+    now = None if position is None else 5
+    assert refit(passes_over(data), position) == refit(through, position) == (4, 6, now)
+    assert data.at == 0
+    assert refit(passes_over([1, 2]), position) is None
+    assert refit(Through([1, 2], lambda batches, position: batches), position) is None
+
+
+def test_what_makes_other_passes_counts_the_rest_its_own_way():
+    data = SharedOut()
+
+    def halved(position, told):
+        before, now, at = told
+        return before // 2, now // 2, None if at is None else position - 2
+
+    through = Through(data, lambda batches, position: batches, halved)
+    assert through.refit(None) == (2, 3, None)
+    assert data.at == 0
+    assert through.refit(3) == (2, 3, 1)
+    assert data.at == 1
+
+
+@pytest.mark.parametrize(
+    ("cut", "epochs", "rest"),
+    [(3, 1, [5]), (9, 3, [5, 0, 1, 2, 3])],
+    ids=["in step", "out of step"],
+)
+def test_an_epoch_that_is_a_pass_has_as_many_batches_as_that_has_now(cut, epochs, rest):
+    saved = Engine(lambda engine, batch: None)
+    saved.on(Events.SAFE_POINT(once=cut))(saved.interrupt)
+    saved.run(SharedOut(), max_epochs=epochs, epoch_length=4)
+    assert saved.state.iteration == cut
+    engine, seen = Engine(lambda engine, batch: seen.append(batch)), []
+    engine.load_state_dict(saved.state_dict())
+    engine.source.moved = True
+    engine.run(SharedOut())
+    assert engine.state.epoch_length == 6
+    assert seen == rest
+
+
+@pytest.mark.parametrize(("taken", "there"), [(2, 0), (4, 6)])
+def test_data_that_cant_be_shared_out_anew_begin_another_pass(taken, there):
+    walked, data = Source(), "abcdef"
+    for batch in "wxyz"[:taken]:
+        assert walked.take("wxyz") == batch
+        walked.in_hand = NOTHING
+    source = Source(walked.passes, walked.position, walked.state_dict())
+    if there:
+        assert source.refit(data) == (4, 6, there)
+    else:
+        with pytest.warns(RuntimeWarning, match="shared out anew amid a pass: the pass under way"):
+            assert source.refit(data) == (4, 6, there)
+    assert source.take(data) == "a"
+    assert (source.passes, source.position, source.length) == (2, 1, None)
+
+
+def test_between_two_passes_nothing_is_left():
+    walked = Source()
+    walked.take("wxyz")
+    walked.abandon()
+    source = Source(walked.passes, walked.position, walked.state_dict())
+    assert source.refit("abcdef") == (4, 6, None)
+    assert source.take("abcdef") == "a"
+    assert Source().refit(None) == (None, None, None)
+
+
+def test_a_loaded_run_that_starts_anew_draws_what_it_would_have_drawn_without_a_break():
+    def shuffled():
+        return DataLoader(range(20), shuffle=True, generator=torch.Generator().manual_seed(3))
+
+    whole, seen = [], []
+    engine = Engine(lambda engine, batch: whole.append(batch.item()))
+    engine.run(data := shuffled())
+    resumed = Engine(lambda engine, batch: seen.append(batch.item()))
+    resumed.load_state_dict(engine.state_dict())
+    resumed.state.max_epochs = None
+    resumed.run(shuffled())
+    engine.run(data)
+    assert seen == whole[20:] != whole[:20]
 
 
 WITHOUT_TORCH = """

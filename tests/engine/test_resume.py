@@ -219,3 +219,17 @@ def test_a_run_that_max_iters_cut_goes_on_within_its_epoch_with_a_larger_limit()
     resumed.run(DATA, max_iters=7)
     assert resumed.batches == unbroken.batches[6:]
     assert resumed.order == unbroken.order[saved[-1][1] :]
+
+
+def test_a_loaded_run_that_terminates_before_it_fetches_begins_a_pass_when_it_goes_on():
+    saved = Engine(lambda engine, batch: None)
+    saved.on(Events.SAFE_POINT(once=2))(saved.interrupt)
+    saved.run([10, 20, 30], max_epochs=2)
+    engine, seen = Engine(lambda engine, batch: seen.append(batch)), []
+    engine.load_state_dict(saved.state_dict())
+    data = [10, 20, 30]
+    with engine.add_event_handler(Events.OPENED, engine.terminate):
+        engine.run(data)
+    assert seen == []
+    engine.run(data)
+    assert seen == [10, 20, 30]

@@ -280,16 +280,16 @@ def test_changing_from_one_limit_to_the_other_is_an_error_that_says_what_to_do(l
 
 @pytest.mark.covers("A1")
 @pytest.mark.parametrize(
-    ("limit", "message"),
-    [("max_epochs", "max_epochs=1, but the run stands at epoch 2"),
-     ("max_iters", "max_iters=1, but the run stands at iteration 2")],
-)  # fmt: skip
-def test_a_limit_that_is_passed_already_is_an_error_that_says_what_to_do(limit, message):
+    ("limit", "stands"), [("max_epochs", "at epoch 2"), ("max_iters", "at iteration 4")]
+)
+def test_a_limit_that_is_passed_already_is_an_error_that_says_what_to_do(limit, stands):
     engine = Engine(lambda engine, batch: None)
-    engine.run([10], **{limit: 2})
-    with pytest.raises(ValueError, match=f"{message}.*engine.state.{limit} = None to start anew"):
-        engine.run([10], **{limit: 1})
-    assert getattr(engine.state, limit) == 2
+    reached = int(stands[-1])
+    engine.run([10, 20], **{limit: reached})
+    says = f"{limit}={reached - 1}, but the run stands {stands}.*engine.state.{limit} = None to"
+    with pytest.raises(ValueError, match=says):
+        engine.run([10, 20], **{limit: reached - 1})
+    assert getattr(engine.state, limit) == reached
 
 
 def test_another_epoch_length_is_refused_where_a_run_goes_on():
@@ -728,3 +728,12 @@ def test_a_silenced_engine_is_heard_by_nobody_and_counts_nothing():
     engine.run([1])
     assert heard == ["mine", "any"]
     assert engine.state.get_event_attrib_value("MINE") == 1
+
+
+@pytest.mark.covers("A1")
+def test_a_state_shows_plain_values_and_what_the_others_are():
+    state = State(best=0.5, model=object(), _hidden=1)
+    lines = repr(state).split("\n")
+    assert lines[0] == "State:"
+    assert lines[1:3] == ["\titeration: 0", "\tepoch: 0"]
+    assert lines[-3:] == ["\tbest: 0.5", "\tmodel: object", ""]

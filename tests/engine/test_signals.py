@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,49 @@ def test_a_second_signal_is_raised_at_once(second, name):
     raised, reason, log = in_a_process(signal_twice, int(second))
     assert (raised, reason) == (name, "signalled")
     assert log[-4:] == ["ITERATION_STARTED", "first", "EXCEPTION_RAISED", "CLOSED"]
+
+
+def hold(second):
+    """As where several processes agree first: the signal waits until somebody serves it."""
+    log = []
+
+    def step(engine, batch):
+        engine.watch.held = True
+        if batch == 1:
+            kill(TERM)
+            if second in ("late", "another"):
+                time.sleep(2.2 if second == "late" else 0)
+                kill(TERM if second == "late" else INT)
+            elif second == "soon":
+                kill(TERM)
+
+    def serve(engine):
+        if engine.state.iteration == 3:
+            engine.watch.serve(TERM)
+            if second == "served":
+                time.sleep(2.2)
+                kill(TERM)
+
+    engine = Engine(step)
+    engine.stop_on(TERM)
+    engine.on("SAFE_POINT")(serve)
+    engine.on("EXCEPTION_RAISED")(lambda: log.append("in the midst"))
+    return [raised_by(engine.run, range(1, 9)), engine.progress.iteration, *log]
+
+
+@pytest.mark.covers("I7")
+@pytest.mark.parametrize(
+    ("second", "seen"),
+    [
+        ("none", ["Signalled(15)", 3]),
+        ("soon", ["Signalled(15)", 3]),
+        ("served", ["Signalled(15)", 3]),
+        ("late", ["Signalled(15)", 0, "in the midst"]),
+        ("another", ["KeyboardInterrupt()", 0, "in the midst"]),
+    ],
+)
+def test_a_signal_that_is_held_waits_and_its_like_from_a_launcher_is_no_second_one(second, seen):
+    assert in_a_process(hold, second) == seen
 
 
 # ---------------------------------------------------------------------- what is installed
@@ -304,8 +348,8 @@ def nest(event, cut_in, log):
 
     def receive(engine, name):
         state = engine.state
-        at_hand = [state.batch, state.output] if event == "ITERATION_COMPLETED" else []
-        log.append(["train", name, state.epoch, state.iteration, *at_hand])
+        at_hand = [state.batch] if event == "ITERATION_COMPLETED" else []
+        log.append(["train", name, state.epoch, state.iteration, *at_hand, state.output])
 
     evaluator = Engine(evaluate, name="val")
     evaluator.on("STARTED")(evaluations.append)

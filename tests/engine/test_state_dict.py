@@ -7,6 +7,7 @@ import torch
 from footplate import Engine, Events, Handler
 from footplate.engine.errors import StateError
 from footplate.engine.serialization import is_plain
+from footplate.engine.state import Next
 from tests.engine.recording import RecordingEngine
 
 
@@ -53,6 +54,19 @@ def test_the_keys_are_those_of_ignite_and_one_more(limit):
     assert list(saved) == [*theirs.state_dict(), "footplate"]
     del saved["footplate"]
     assert saved == dict(theirs.state_dict())
+
+
+@pytest.mark.covers("A9")
+def test_a_state_holds_no_graph():
+    """Taken where a signal has cut ITERATION_COMPLETED, it has the batch and the output."""
+    weight = torch.ones(2, requires_grad=True)
+    engine = Engine(lambda engine, batch: {"loss": weight * batch, "all": [weight.sum(), 3]})
+    engine.run([2.0])
+    engine.progress.next = Next.ITERATION_COMPLETED
+    output = engine.state_dict()["footplate"]["output"]
+    assert not output["loss"].requires_grad
+    assert not output["all"][0].requires_grad
+    assert [*output["loss"].tolist(), *map(float, output["all"])] == [2.0, 2.0, 2.0, 3.0]
 
 
 @pytest.mark.covers("A9")

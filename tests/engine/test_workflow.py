@@ -1,6 +1,5 @@
 """Phases of several engines take turns as MMCV's runners let them."""
 
-import gc
 import itertools
 import math
 import os
@@ -476,21 +475,15 @@ def test_an_error_of_a_phase_reaches_the_caller_with_notes():
     assert turns.trainer.state.reason == "error"
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_everything_dies_with_the_last_name():
-    gc.collect()
-    gc.disable()
-    try:
-        for unit in ("epoch", "iteration"):
-            engines = {
-                name: Engine(lambda engine, batch: None, name=name) for name in ("train", "val")
-            }
-            workflow = Workflow([("val", 1), ("train", 1), ("train", 1)], engines, unit)
-            workflow.run(labelled([1, 2, 3]), **{LIMITS[unit]: 3})
-            watched = [weakref.ref(one) for one in (workflow, *engines.values())]
-            del engines, workflow
-            assert [one() for one in watched] == [None] * 3
-    finally:
-        gc.enable()
+    for unit in ("epoch", "iteration"):
+        engines = {name: Engine(lambda engine, batch: None, name=name) for name in ("train", "val")}
+        workflow = Workflow([("val", 1), ("train", 1), ("train", 1)], engines, unit)
+        workflow.run(labelled([1, 2, 3]), **{LIMITS[unit]: 3})
+        watched = [weakref.ref(one) for one in (workflow, *engines.values())]
+        del engines, workflow
+        assert [one() for one in watched] == [None] * 3
 
 
 # ---------------------------------------------------------------------- signals

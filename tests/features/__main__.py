@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -106,6 +107,8 @@ def run(entry: str, tests: list[str]) -> tuple[int, str]:
         return FAILED, f"hung for {HANGS} s"
     if done.returncode == NO_SUCH_FUNCTION:
         sys.exit(f"{entry}: {done.stderr.strip().splitlines()[-1]}")
+    if done.returncode < 0:  # a test that sends itself a signal, which nobody hears now
+        return FAILED, f"pytest was ended by {signal.Signals(-done.returncode).name}"
     if done.returncode not in (PASSED, FAILED, NOT_COLLECTED, NONE_COLLECTED):
         sys.exit(f"pytest did not run: {(done.stdout + done.stderr)[-2000:]}")
     failed = re.search(r"^(?:FAILED|ERROR) .*", done.stdout, re.MULTILINE)

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 ENTRY_POINTS = {
     "A1": ["engine.engine:Engine.run", "engine.source:Source.take"],
-    "A2": ["engine.channel:Channel.deliver", "engine.loop:Loop._close"],
+    "A2": [
+        "engine.channel:Channel.deliver",
+        "engine.loop:Loop._close",
+        "engine.loop:Loop._safe_point",
+    ],
     "A3": [
         "engine.bus:EventSignal.connect",
         "engine.bus:EventSignal.send",
@@ -43,7 +47,12 @@ ENTRY_POINTS = {
     "A8": ["engine.channel:Channel._blame", "engine.stopping:SignalWatch.listen"],
     "A9": ["engine.engine:Engine.state_dict", "engine.engine:Engine.load_state_dict"],
     "A10": ["engine.emitter:Emitter.describe", "engine.plan:Plan.as_dicts"],
-    "A11": ["engine.emitter:Emitter.attach", "engine.handler:_returning_none"],
+    "A11": [
+        "engine.emitter:Emitter.attach",
+        "engine.handler:_check_bound",
+        "engine.handler:_returning_none",
+        "engine.lifecycle:_batch_idx",
+    ],
     "A12": ["handlers.ignite.view:as_ignite", "engine.step.ignite_measure:IgniteMeasure.attach"],
     "B1": [
         "engine.intervals:interval",
@@ -51,7 +60,13 @@ ENTRY_POINTS = {
         "recipes.composition.validation:validation_events",
     ],
     "B2": ["engine.iter_loader:IterLoader.__next__", "recipes.composition.validation:run_length"],
-    "B3": ["engine.workflow:Workflow.run"],
+    "B3": [
+        "engine.workflow:Workflow.run",
+        "engine.workflow:_checked_phases",
+        "engine.phases:_IterationTurn.__call__",
+        "engine.phases:_EpochFeed.place",
+        "recipes.composition.validation:_by_turns",
+    ],
     "B4": ["handlers.evaluation:Evaluation.on_register", "engine.evaluating:evaluate"],
     "B5": [
         "engine.minimum:Minimum.reached",
@@ -67,6 +82,7 @@ ENTRY_POINTS = {
     "B7": [
         "handlers.predictions:Predictions.iteration_completed",
         "handlers.predictions:Predictions._write",
+        "handlers.predictions:_in_turn",
         "recipes.runner:Runner.predict",
     ],
     "C1": ["engine.step.contracts:Supervised.loss"],
@@ -75,7 +91,12 @@ ENTRY_POINTS = {
         "engine.step.contracts:StepMethods.evaluate",
         "engine.step.contracts:BatchProcessor.forward",
     ],
-    "C3": ["engine.step.modes:Modes.forward", "recipes.composition.saving:Saving.init_weights"],
+    "C3": [
+        "engine.step.modes:Modes.forward",
+        "engine.step.modes:Modes._prepared",
+        "engine.step.modes:summed",
+        "recipes.composition.saving:Saving.init_weights",
+    ],
     "C4": [
         "engine.step.lightning.steps:LightningSteps.forward",
         "engine.step.lightning.configuration:configured",
@@ -83,15 +104,28 @@ ENTRY_POINTS = {
         "handlers.lightning.older:LightningOutputs.epoch_completed",
     ],
     "C5": ["engine.step.losses:read_loss", "engine.step.training:TrainingStep._train_by"],
-    "C6": ["engine.step.turns:alternately", "engine.step.turns:by_frequency"],
-    "C7": ["engine.step.accumulation:Window.add", "engine.step.optimization:Optimization._flush"],
+    "C6": [
+        "engine.step.turns:alternately",
+        "engine.step.turns:by_frequency",
+        "engine.step.optimization:Optimization._clip",
+    ],
+    "C7": [
+        "engine.step.accumulation:Window.add",
+        "engine.step.accumulation:Accumulation.size_in",
+        "engine.step.optimization:Optimization._divide",
+        "engine.step.optimization:Optimization._flush",
+    ],
     "C8": [
         "engine.step.clipping:ClipNorm.__call__",
         "engine.step.clipping:ClipValue.__call__",
         "handlers.gradient_norms:GradientNorms.on_register",
         "handlers.anomaly:DetectAnomaly.opened",
     ],
-    "C9": ["engine.step.precision:Precision.autocast", "engine.step.precision:Precision.scaler"],
+    "C9": [
+        "engine.step.precision:Precision.autocast",
+        "engine.step.precision:Precision.scaler",
+        "engine.step.optimization:Optimization._step_scaled",
+    ],
     "C10": ["engine.step.compiling:compile_model", "engine.step.compiling:own_name"],
     "C11": ["engine.step.recompute:recompute_activations"],
     "C12": [
@@ -100,6 +134,7 @@ ENTRY_POINTS = {
         "engine.step.averages:Averaging.applied",
         "engine.step.averages:Averaging.save",
         "handlers.averaging:SWA.epoch_completed",
+        "handlers.averaging:EMA._stepped",
     ],
     "C13": [
         "recipes.raw_loop:setup",
@@ -109,15 +144,25 @@ ENTRY_POINTS = {
     ],
     "C14": [
         "engine.data.module:DataModuleLoaders.set_up",
+        "engine.data.module:DataModuleLoaders._prepare",
         "engine.data.module:DataModuleLoaders.teardown",
     ],
     "D1": [
         "handlers.lr_schedule:LRSchedule.on_register",
+        "handlers.lr_schedule:LRSchedule._step_made",
         "recipes.composition.schedules:schedules",
     ],
-    "D2": ["engine.step.schedulers:move"],
+    "D2": [
+        "engine.step.schedulers:begin",
+        "engine.step.schedulers:move",
+        "engine.step.schedulers:Beginning.restore",
+    ],
     "D3": ["handlers.lr_schedule:LRSchedule._measured", "engine.step.schedulers:check_metric"],
-    "D4": ["engine.step.scaling:auto_scale_lr"],
+    "D4": [
+        "engine.step.scaling:auto_scale_lr",
+        "recipes.composition.builders:Builders.scale_lr",
+        "recipes.composition.learning:_batch_size",
+    ],
     "D5": [
         "engine.step.lr_finder:find_lr",
         "engine.step.lr_finder:LRSearch.plot",
@@ -153,6 +198,7 @@ ENTRY_POINTS = {
     "F2": [
         "handlers.progress_bar:ProgressBar._begin",
         "handlers.progress_bar:ProgressBar._advance",
+        "handlers.progress_bar:ProgressBar.closed",
     ],
     "F3": [
         "handlers.tensorboard:TensorBoard.write",
@@ -161,6 +207,7 @@ ENTRY_POINTS = {
         "handlers.tensorboard:TensorBoard.write_histogram",
         "handlers.tensorboard:TensorBoard.write_table",
         "handlers.weights:WeightHistograms.on_register",
+        "engine.step.model_graph:draw_graph",
     ],
     "F4": [
         "handlers.csv_file:CSV.write",
@@ -170,11 +217,13 @@ ENTRY_POINTS = {
         "handlers.mlflow:MLflow.write",
         "handlers.mlflow:MLflow.end",
         "engine.optional:required",
+        "engine.stream.sink:Sink.closed",
     ],
     "F5": ["handlers.scalars:Scalars._log", "engine.step.series:read_all"],
     "F6": [
         "engine.engine:Engine.log",
         "engine.stream.logging:log",
+        "engine.stopping:current_engine",
         "engine.placement.reducing:means_over_ranks",
         "engine.stream.sink:Sink.takes",
     ],
@@ -218,18 +267,37 @@ ENTRY_POINTS = {
     "G4": [
         "engine.checkpoints.contents:Contents.give_back",
         "engine.random:restore",
+        "engine.data.torch_loader:_seed_here",
+        "engine.step.accumulation:Window.load_state_dict",
+        "engine.step.averages:Averaging.load_state_dict",
+        "engine.step.optimization:Optimization._load_scaler",
         "handlers.checkpoint:Checkpoint.resume",
+        "handlers.lr_schedule:LRSchedule.load_state_dict",
     ],
-    "G5": ["engine.data.order:Order.rest", "engine.data.in_memory:_InMemoryPasses.go_on"],
+    "G5": [
+        "engine.data.order:Order.rest",
+        "engine.data.in_memory:_InMemoryPasses.go_on",
+        "engine.data.torch_loader:_Indices._further_on",
+    ],
     "G6": [
         "engine.checkpoints.finding:find",
+        "engine.checkpoints.finding:_best",
         "engine.checkpoints.weights:load_from",
+        "engine.checkpoints.weights:_revised",
         "engine.checkpoints.locations:fetched",
         "engine.checkpoints.remote:store_at",
         "recipes.composition.saving:Saving.load_or_resume",
     ],
-    "G7": ["engine.checkpoints.state_file:read_state", "engine.checkpoints.plain:check_plain"],
-    "G8": ["engine.checkpoints.tensor_file:write_weights", "engine.checkpoints.merging:merge"],
+    "G7": [
+        "engine.checkpoints.state_file:read_state",
+        "engine.checkpoints.state_file:nothing_else_allowed",
+        "engine.checkpoints.plain:check_plain",
+    ],
+    "G8": [
+        "engine.checkpoints.tensor_file:write_weights",
+        "engine.checkpoints.tensor_file:read_tensors",
+        "engine.checkpoints.merging:merge",
+    ],
     "H1": [
         "recipes.runner:Runner.train",
         "recipes.runner:Runner.val",
@@ -243,17 +311,30 @@ ENTRY_POINTS = {
         "recipes.config.registry:Registry.register_module",
         "recipes.composition.optimizers:amp_optim_wrapper",
     ],
-    "H3": ["recipes.composition.settings:problems_in", "recipes.composition.slips:slips"],
+    "H3": [
+        "recipes.composition.settings:problems_in",
+        "recipes.composition.settings:_contradictions",
+        "recipes.composition.slips:slips",
+        "recipes.config.fitting:Fitting.__call__",
+        "recipes.config.problems:ConfigError.__init__",
+        "engine.errors:nearest",
+    ],
     "H4": [
         "recipes.config.layers:load",
         "recipes.config.settings:of_environment",
+        "recipes.config.settings:of_override",
         "recipes.config.writing:dump",
+        "recipes.composition.keeping:kept",
+        "recipes.composition.saving:Saving.dump_config",
     ],
     "H5": [
         "recipes.composition.folders:new_folder",
         "engine.random:seed_all",
         "engine.random:set_deterministic",
+        "engine.random:_drawn",
+        "recipes.composition.saving:Saving.note_seed",
         "recipes.composition.surroundings:set_up",
+        "recipes.composition.surroundings:_set_up_processes",
         "recipes.composition.surroundings:_raise_file_limit",
     ],
     "H6": [
@@ -273,7 +354,7 @@ ENTRY_POINTS = {
         "engine.checkpoints.loading:LoadedCheckpoint.build",
         "recipes.runner:Runner.from_checkpoint",
     ],
-    "H8": ["recipes.config.registry:_offered"],
+    "H8": ["recipes.config.registry:_loaded"],
     "I1": [
         "engine.placement.launchers:place_in",
         "engine.placement.launching:join",
@@ -290,8 +371,15 @@ ENTRY_POINTS = {
         "engine.placement.deepspeed:DeepSpeed.place",
         "engine.placement.deepspeed:DeepSpeed.optimizer",
     ],
-    "I4": ["engine.data.sharding:sharded", "handlers.sampler_seed:SamplerSeed.epoch_started"],
-    "I5": ["engine.placement.replicated:Replicated._wrap"],
+    "I4": [
+        "engine.data.sharding:sharded",
+        "handlers.sampler_seed:SamplerSeed.dataloader_stop_iteration",
+        "handlers.sampler_seed:SamplerSeed.epoch_started",
+    ],
+    "I5": [
+        "engine.placement.replicated:Replicated._wrap",
+        "engine.placement.replicated:Replicated.batch",
+    ],
     "I6": [
         "engine.placement.failures:write_error",
         "engine.placement.last_resort:LastResort.arm",

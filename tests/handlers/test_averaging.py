@@ -672,7 +672,7 @@ def test_names_are_those_of_the_model_that_is_not_compiled():
 # ------------------------------------------------------------------ resuming
 
 
-@pytest.mark.covers("C12")
+@pytest.mark.covers("C12", "G4")
 @pytest.mark.parametrize("cut", [1, 3, 6, 7, 12])
 def test_a_resumed_run_averages_the_same_bits(tmp_path, cut):
     whole = Run(tmp_path / "whole")

@@ -379,6 +379,7 @@ def test_momentum_and_weight_decay_move_beside_the_rate():
     ]
 
 
+@pytest.mark.covers("D2")
 @pytest.mark.parametrize("kind", IGNITES)
 def test_a_new_run_begins_at_the_first_value(kind):
     sgd, seen = optimizer(), []
@@ -389,6 +390,7 @@ def test_a_new_run_begins_at_the_first_value(kind):
     assert seen[:9] == seen[9:]
 
 
+@pytest.mark.covers("D2")
 def test_the_first_value_is_there_whenever_anybody_looks():
     sgd, seen = optimizer(), []
     engine = trainer(sgd)
@@ -398,6 +400,7 @@ def test_the_first_value_is_there_whenever_anybody_looks():
     assert seen == [0.5]
 
 
+@pytest.mark.covers("D2")
 @pytest.mark.parametrize("event", [Events.STARTED, Events.EPOCH_STARTED, Events.ITERATION_STARTED])
 def test_a_schedule_attached_in_a_run_begins_there(event):
     sgd, seen = optimizer(), []
@@ -410,6 +413,7 @@ def test_a_schedule_attached_in_a_run_begins_there(event):
     assert seen == [0.0, 1.0, 2.0]
 
 
+@pytest.mark.covers("D2")
 def test_a_schedule_attached_between_runs_begins_when_the_run_goes_on():
     sgd, seen = optimizer(), []
     engine = Engine(lambda engine, batch: seen.append(rate(sgd)))
@@ -419,6 +423,7 @@ def test_a_schedule_attached_between_runs_begins_when_the_run_goes_on():
     assert seen == [1.0, 0.0, 1.0]
 
 
+@pytest.mark.covers("D2")
 def test_a_run_that_goes_on_does_not_begin_anew():
     sgd, seen = optimizer(), []
     engine = Engine(lambda engine, batch: seen.append(rate(sgd)))
@@ -485,7 +490,7 @@ def test_a_missing_metric_is_named_with_the_nearest_one():
 # ---------------------------------------------------------------------- resuming
 
 
-@pytest.mark.covers("D1", "D2")
+@pytest.mark.covers("D1", "D2", "G4")
 @settings(deadline=None, max_examples=120)
 @given(
     kind=st.sampled_from([*TORCHS, *IGNITES]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import weakref
 from typing import Any
@@ -235,16 +234,13 @@ def test_metrics_with_a_way_of_their_own_are_attached_in_it():
     assert all(one["rate"] > 0 for one in seen)
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_no_metric_keeps_the_engine():
     engine = evaluator_with({"f1": f1()})
     metrics = engine.handlers["metrics"]
     died = weakref.ref(engine)
-    gc.disable()
-    try:
-        del engine
-        assert died() is None
-    finally:
-        gc.enable()
+    del engine
+    assert died() is None
     assert metrics.metrics
 
 

@@ -18,7 +18,7 @@ from footplate.engine.stream.media import show
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.mlflow import MLflow
-from footplate.handlers.scalars import Scalars
+from tests.handlers.logging_losses import engine_with
 from tests.handlers.repeated_evaluation import EXPECTED, WAYS, repeat
 
 with warnings.catch_warnings():
@@ -43,13 +43,6 @@ def sinks(uri, tmp_path, request):
     name = request.node.name
     client.create_experiment(name, artifact_location=(tmp_path / "artifacts").as_uri())
     return lambda **options: MLflow(name, tracking_uri=uri, **options)
-
-
-def engine_with(sink, name="train", step=lambda engine, batch: {"loss": torch.tensor(batch)}):
-    engine = Engine(step, name=name)
-    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=1), epoch_suffix=None))
-    engine.attach(sink)
-    return engine
 
 
 def curve(sink, name):

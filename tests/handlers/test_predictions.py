@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import weakref
 from dataclasses import dataclass
@@ -165,6 +164,7 @@ def test_a_writer_is_handed_each_batch_and_nothing_is_kept():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.usefixtures("no_collector")
 def test_a_stream_holds_one_batch_at_most(workers):
     """Neither batch nor output nor what was written is there when the next batch is worked on."""
     model, alive, most = torch.nn.Linear(1, 3), [], []
@@ -180,11 +180,7 @@ def test_a_stream_holds_one_batch_at_most(workers):
 
     engine = Engine(step, name="predict")
     engine.attach(Predictions(write))
-    gc.disable()  # what goes, goes at once
-    try:
-        engine.run(DataLoader(Numbers(), batch_size=2, num_workers=workers))
-    finally:
-        gc.enable()
+    engine.run(DataLoader(Numbers(), batch_size=2, num_workers=workers))
     assert [len(seen) for seen in most] == [0, 5, 10, 15]
     assert not any(map(any, most))
 

@@ -20,6 +20,7 @@ def bars(terminal: bool) -> tuple[ProgressBar, io.StringIO]:
     return ProgressBar(metrics=["loss"], interval=0, console=console), out
 
 
+@pytest.mark.covers("F2")
 def test_nested_engines_have_lines_of_their_own():
     bar, out = bars(terminal=True)
     trainer = Engine(lambda engine, batch: None, name="train")
@@ -34,6 +35,7 @@ def test_nested_engines_have_lines_of_their_own():
         assert expected in shown
 
 
+@pytest.mark.covers("F2")
 def test_it_is_quiet_where_there_is_no_terminal():
     bar, out = bars(terminal=False)
     trainer = Engine(lambda engine, batch: None)
@@ -42,6 +44,7 @@ def test_it_is_quiet_where_there_is_no_terminal():
     assert out.getvalue() == ""
 
 
+@pytest.mark.covers("F2")
 def test_a_run_that_raised_leaves_the_terminal_to_the_next():
     bar, out = bars(terminal=True)
     trainer = Engine(lambda engine, batch: 1 // batch)
@@ -53,6 +56,7 @@ def test_a_run_that_raised_leaves_the_terminal_to_the_next():
     assert out.getvalue().rindex(shown) > out.getvalue().rindex(hidden)
 
 
+@pytest.mark.covers("F2")
 def test_a_resumed_run_shows_its_epoch_at_once():
     first = Engine(lambda engine, batch: None)
     first.on(Events.ITERATION_COMPLETED(once=5))(lambda engine: engine.interrupt())

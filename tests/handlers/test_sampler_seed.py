@@ -32,6 +32,7 @@ def seen_by(engine: Engine) -> list[list[int]]:
     return seen
 
 
+@pytest.mark.covers("I4")
 @pytest.mark.parametrize("epoch_length", [2, 4, 6])
 def test_order_follows_the_pass_and_not_the_epoch(epoch_length):
     engine = Engine(lambda engine, batch: None)
@@ -67,6 +68,16 @@ def test_a_terminated_epoch_and_a_terminated_run_begin_the_next_pass():
     engine.run()
     expected = passes(3)
     assert seen == [expected[0], expected[4], *expected[8:12]]
+
+
+@pytest.mark.covers("I4")
+def test_data_that_a_handler_sets_for_an_epoch_have_the_order_of_its_pass():
+    engine = Engine(lambda engine, batch: None)
+    engine.on(Events.EPOCH_STARTED)(lambda e: e.set_data(loader()))
+    engine.attach(SamplerSeed())
+    seen = seen_by(engine)
+    engine.run(loader(), max_epochs=3)
+    assert seen == passes(3)
 
 
 def test_samplers_are_found_however_deeply_they_are_wrapped():

@@ -83,10 +83,8 @@ def setting(check: bool, *, generator: bool = False, workers: int = 0):
 
 
 @pytest.mark.parametrize("options", [{}, {"generator": True}, {"workers": 1}], ids=str)
-def test_training_behind_a_check_is_that_without(options, request):
-    threads = torch.get_num_threads()
-    request.addfinalizer(lambda: torch.set_num_threads(threads))
-    torch.set_num_threads(1)
+@pytest.mark.usefixtures("one_thread")
+def test_training_behind_a_check_is_that_without(options):
     ends = []
     for check in (False, True):
         trainer, evaluator, model, train, val, _ = setting(check, **options)

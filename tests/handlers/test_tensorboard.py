@@ -20,11 +20,11 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment
 from tensorboard.plugins.hparams.list_session_groups import Handler as SessionGroups
 from torch import nn
 
-from footplate import Engine, Events
+from footplate import Events
 from footplate.engine.stream.media import show
 from footplate.handlers.evaluation import Evaluation
-from footplate.handlers.scalars import Scalars
 from footplate.handlers.tensorboard import TensorBoard
+from tests.handlers.logging_losses import engine_with
 from tests.handlers.repeated_evaluation import EXPECTED, WAYS, repeat
 
 
@@ -37,13 +37,6 @@ def scalars(folder):
     events = read(folder)
     tags = events.Tags()["scalars"]
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in tags}
-
-
-def engine_with(board, name="train", step=lambda engine, batch: {"loss": torch.tensor(batch)}):
-    engine = Engine(step, name=name)
-    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=1), epoch_suffix=None))
-    engine.attach(board)
-    return engine
 
 
 @pytest.mark.covers("F3")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -681,22 +680,18 @@ def test_a_signal_sent_the_blinker_way_returns_what_its_receivers_do():
 
 
 @pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.usefixtures("no_collector")
 def test_an_engine_dies_with_its_last_name(fails):
     class Model:
         pass
 
-    gc.collect()
-    gc.disable()
-    try:
-        model = Model()
-        trainer = Engine(lambda engine, batch, model=model: 1 / 0 if fails else None, name="train")
-        trainer.attach(Evaluation(Engine(nothing, name="val"), [0]))
-        trainer.attach(Trace())
-        with contextlib.suppress(ZeroDivisionError):
-            trainer.run([0])
-        dead = weakref.ref(trainer), weakref.ref(model)
-        del trainer, model
-        assert [one() for one in dead] == [None, None]
-        assert len(tracing._tracers) == 0
-    finally:
-        gc.enable()
+    model = Model()
+    trainer = Engine(lambda engine, batch, model=model: 1 / 0 if fails else None, name="train")
+    trainer.attach(Evaluation(Engine(nothing, name="val"), [0]))
+    trainer.attach(Trace())
+    with contextlib.suppress(ZeroDivisionError):
+        trainer.run([0])
+    dead = weakref.ref(trainer), weakref.ref(model)
+    del trainer, model
+    assert [one() for one in dead] == [None, None]
+    assert len(tracing._tracers) == 0

@@ -16,8 +16,8 @@ from footplate import Engine, Events
 from footplate.engine.stream.media import show
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
-from footplate.handlers.scalars import Scalars
 from footplate.handlers.wandb import WandB
+from tests.handlers.logging_losses import engine_with
 from tests.handlers.repeated_evaluation import EXPECTED, WAYS, repeat
 
 wandb = pytest.importorskip("wandb")
@@ -95,13 +95,6 @@ def written(folder):
 def sink_in(folder, *, silent=True, **options):
     quiet = wandb.Settings(silent=silent, x_disable_stats=True, x_disable_meta=True, console="off")
     return WandB("digits", mode="offline", dir=folder, settings=quiet, **options)
-
-
-def engine_with(sink, name="train", step=lambda engine, batch: {"loss": torch.tensor(batch)}):
-    engine = Engine(step, name=name)
-    engine.attach(Scalars(Events.ITERATION_COMPLETED(every=1), epoch_suffix=None))
-    engine.attach(sink)
-    return engine
 
 
 @pytest.mark.covers("F4")

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
-RECIPE = [sys.executable, "-m", "footplate.recipes.image_classification"]
+from tests.recipes.scripts import Script, run_of
+
+RECIPE = Script("image_classification")
 
 WITHOUT_SKLEARN = """
 import sys
@@ -29,23 +30,10 @@ image_classification.typer.run(image_classification.main)
 """
 
 
-def recipe(folder: Path, *options: str) -> str:
-    process = subprocess.run(
-        [*RECIPE, "--folder", str(folder), *options], capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
-
-
-def run_of(folder: Path) -> Path:
-    (run,) = folder.iterdir()
-    return run
-
-
 @pytest.mark.slow
 @pytest.mark.covers("K1")
 def test_it_reaches_98_percent_and_leaves_its_files(tmp_path):
-    output = recipe(tmp_path)
+    output = RECIPE.printed(tmp_path)
     assert float(re.search(r"test accuracy +│ +([\d.]+)%", output).group(1)) >= 98.0
     run = run_of(tmp_path)
     assert output.endswith(f" s. The run's files are in {run}\n")
@@ -77,33 +65,18 @@ def last_of(folder: Path) -> tuple[str, dict]:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken")
-    recipe(folder, "--epochs", "3")
+    RECIPE.printed(folder, "--epochs", "3")
     return folder
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, unbroken, signum):
-    process = subprocess.Popen(
-        [*RECIPE, "--folder", str(tmp_path), "--epochs", "3"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        lines = iter(process.stdout.readline, "")
-        assert any(line.startswith("train [1/3]") for line in lines)
-        deadline = time.monotonic() + 60  # the epoch's checkpoint is written behind the line
-        while not list(tmp_path.glob("*/checkpoints/0*")):
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-    finally:
-        process.send_signal(signum)
-        out, err = process.communicate()
+    stopped = RECIPE.stopped(tmp_path, "--epochs", "3", by=signum)
+    assert "\ntrain [1/3]" in stopped.stdout  # told before the epoch's checkpoint is written
     if signum != signal.SIGKILL:
-        assert process.returncode == 128 + signum, err
-        assert "--resume goes on with its last checkpoint" in out
-        assert "Traceback" not in err
-    assert "resuming from" in recipe(tmp_path, "--resume")
+        assert "--resume goes on with its last checkpoint" in stopped.stdout
+        assert "Traceback" not in stopped.stderr
+    assert "resuming from" in RECIPE.printed(tmp_path, "--resume")
 
     (digest, state), (expected, expected_state) = last_of(tmp_path), last_of(unbroken)
     assert digest == expected
@@ -112,23 +85,18 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, unbroken, signum):
 
 
 def test_a_run_is_resumed_with_its_own_options_and_no_others(tmp_path):
-    recipe(tmp_path, "--epochs", "1", "--batch-size", "512")
-    refused = subprocess.run(
-        [*RECIPE, "--folder", str(tmp_path), "--resume", "--seed", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    RECIPE.printed(tmp_path, "--epochs", "1", "--batch-size", "512")
+    refused = RECIPE.ran(tmp_path, "--resume", "--seed", "1")
     assert refused.returncode == 2
     assert "seed" in refused.stderr
-    assert "epoch 1" in recipe(tmp_path, "--resume")
+    assert "epoch 1" in RECIPE.printed(tmp_path, "--resume")
     assert json.loads((run_of(tmp_path) / "options.json").read_text())["batch_size"] == 512
 
 
 def test_bad_data_and_a_missing_library_are_told_in_a_line_and_leave_no_run(tmp_path):
     script = [sys.executable, "-c", WITHOUT_SKLEARN]
     for command, said in (
-        ([*RECIPE, "--data", "minst"], "Did you mean 'mnist'?"),
+        ([*RECIPE.command, "--data", "minst"], "Did you mean 'mnist'?"),
         (script, "pip install 'footplate[recipes]'."),
     ):
         ran = subprocess.run(
@@ -140,7 +108,7 @@ def test_bad_data_and_a_missing_library_are_told_in_a_line_and_leave_no_run(tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_its_options_are_explained():
-    process = subprocess.run([*RECIPE, "--help"], capture_output=True, text=True, check=True)
+def test_its_options_are_explained(tmp_path):
+    printed = RECIPE.printed(tmp_path, "--help")
     for option in ("--epochs", "--batch-size", "--lr", "--seed", "--resume", "--folder"):
-        assert option in process.stdout
+        assert option in printed

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,22 +14,10 @@ from footplate.engine.stream.journal import Journal
 from footplate.recipes.image_classification import digits
 from footplate.recipes.image_generation import GAN, Judged, wishes
 from tests.recipes.commands.calling import called
+from tests.recipes.scripts import Script, run_of
 
-RECIPE = [sys.executable, "-m", "footplate.recipes.image_generation"]
+RECIPE = Script("image_generation")
 SHORT = ["--iterations", "6", "--judge-epochs", "1"]
-
-
-def recipe(folder: Path, *options: str) -> str:
-    process = subprocess.run(
-        [*RECIPE, "--folder", str(folder), *options], capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
-
-
-def run_of(folder: Path) -> Path:
-    (run,) = folder.iterdir()
-    return run
 
 
 def last(folder: Path) -> dict:
@@ -51,7 +35,7 @@ def worth(printed: str) -> dict[str, float]:
 def unbroken(tmp_path_factory) -> tuple[Path, str]:
     """The folder of a run, and what it printed."""
     folder = tmp_path_factory.mktemp("unbroken")
-    return folder, recipe(folder, *SHORT)
+    return folder, RECIPE.printed(folder, *SHORT)
 
 
 @pytest.mark.covers("K3")
@@ -78,17 +62,8 @@ def test_two_optimizers_step_and_the_report_shows_what_is_drawn(unbroken):
 
 @pytest.mark.covers("K3", "C12")
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken):
-    process = subprocess.Popen(
-        [*RECIPE, *SHORT, "--folder", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/checkpoints/0000*")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    printed = recipe(tmp_path, "--resume")
+    RECIPE.stopped(tmp_path, *SHORT)
+    printed = RECIPE.printed(tmp_path, "--resume")
     assert re.search(r"resuming from \S*0000", printed)
     assert worth(printed) == worth(unbroken[1])
     resumed, whole = last(tmp_path), last(unbroken[0])
@@ -103,12 +78,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, unbroken):
 
 
 def test_a_run_is_resumed_with_its_own_options_and_no_others(tmp_path, unbroken):
-    refused = subprocess.run(
-        [*RECIPE, "--folder", str(unbroken[0]), "--resume", "--seed", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    refused = RECIPE.ran(unbroken[0], "--resume", "--seed", "1")
     assert refused.returncode == 2
     assert "leave out --seed" in " ".join(refused.stderr.replace("│", " ").split())
 
@@ -177,7 +147,7 @@ def test_wishes_are_the_same_for_a_seed_and_of_all_classes():
 @pytest.mark.covers("K3")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_draws_sure_digits_of_all_classes(tmp_path, seed):
-    found = worth(recipe(tmp_path, "--seed", str(seed)))
+    found = worth(RECIPE.printed(tmp_path, "--seed", str(seed)))
     assert found["judge_accuracy"] >= 0.98
     assert found["sure"] >= 0.8
     assert 0.03 <= found["rarest_class"] <= found["commonest_class"] <= 0.25

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from footplate.engine.nested import leaves
+from tests.recipes.scripts import Script, run_of
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = [sys.executable, "-m", "footplate.recipes.language_model"]
+RECIPE = Script("language_model")
 SHORT = f"--iterations 60 --length 16 --batch-size 4 --width 32 --text {ROOT / 'LICENSE'}".split()
 
 
@@ -35,8 +33,7 @@ def needed(printed: str) -> list[float]:
 def unbroken(tmp_path_factory) -> tuple[Path, str]:
     """The folder of a run, and what it printed."""
     folder = tmp_path_factory.mktemp("unbroken")
-    command = [*RECIPE, *SHORT, "--folder", str(folder)]
-    return folder, subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return folder, RECIPE.printed(folder, *SHORT)
 
 
 @pytest.mark.covers("B2", "K2")
@@ -46,7 +43,7 @@ def test_it_learns_by_iterations_and_writes_a_sample(unbroken):
     bits, bigram, five = needed(printed)
     assert bits < 6.5  # 7 bits without having learnt anything
     assert five < bigram < 4
-    (run,) = folder.iterdir()
+    run = run_of(folder)
     files = {"checkpoints", "curves.png", "options.json", "run.json", "report.html"}
     assert {path.name for path in run.iterdir()} >= files
     assert '"iterations": 60' in (run / "run.json").read_text()  # the report shows the options
@@ -55,9 +52,7 @@ def test_it_learns_by_iterations_and_writes_a_sample(unbroken):
 @pytest.mark.slow
 @pytest.mark.covers("K2")
 def test_a_whole_run_needs_fewer_bits_than_n_grams(tmp_path):
-    command = [*RECIPE, "--folder", str(tmp_path)]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
-    bits, bigram, five = needed(ran.stdout)
+    bits, bigram, five = needed(RECIPE.printed(tmp_path))
     assert bits < five - 0.02
     assert five < bigram
 
@@ -65,19 +60,8 @@ def test_a_whole_run_needs_fewer_bits_than_n_grams(tmp_path):
 @pytest.mark.covers("C12", "K2")
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_run_resumes_to_the_same_weights_and_average(tmp_path, unbroken, signum):
-    process = subprocess.Popen(
-        [*RECIPE, *SHORT, "--folder", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not any(tmp_path.glob("*/checkpoints/0000*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signum)
-    process.wait()
-    command = [*RECIPE, "--folder", str(tmp_path), "--resume"]  # the run has its options
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "resuming from " in ran.stdout
+    RECIPE.stopped(tmp_path, *SHORT, by=signum)
+    assert "resuming from " in RECIPE.printed(tmp_path, "--resume")  # the run has its options
     resumed, whole = last(tmp_path), last(unbroken[0])
     for name in ("ema", "optimization"):
         pairs = zip(leaves(resumed[name]), leaves(whole[name]), strict=True)
@@ -85,8 +69,8 @@ def test_a_stopped_run_resumes_to_the_same_weights_and_average(tmp_path, unbroke
             assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other, path
 
 
-def test_a_width_that_heads_can_not_share_is_refused():
-    ran = subprocess.run([*RECIPE, "--width", "30"], capture_output=True, text=True, check=False)
+def test_a_width_that_heads_can_not_share_is_refused(tmp_path):
+    ran = RECIPE.ran(tmp_path, "--width", "30")
     assert ran.returncode == 2
     assert "4 divides it" in ran.stderr.replace("\n", " ")
 
@@ -96,8 +80,7 @@ def test_a_text_that_is_too_short_or_not_there_is_refused_and_leaves_no_run(tmp_
     short.write_text("def f(): pass\n" * 9)
     runs = tmp_path / "runs"
     for text, code, said in ((short, 1, "it needs over 128"), ("none", 2, "does not exist")):
-        command = [*RECIPE, "--text", str(text), "--folder", str(runs)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        ran = RECIPE.ran(runs, "--text", str(text))
         assert ran.returncode == code
         assert said in " ".join(ran.stderr.split())
         assert "Traceback" not in ran.stderr

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,24 +12,13 @@ from torch import Tensor
 
 from footplate.engine.nested import leaves
 from footplate.recipes.reinforcement_learning import actor_critic_loss, advantages
+from tests.recipes.commands.calling import called_outside, run_in
+from tests.recipes.scripts import Script, run_of
 
 pytest.importorskip("gymnasium")
 
-RECIPE = [sys.executable, "-m", "footplate.recipes.reinforcement_learning"]
+RECIPE = Script("reinforcement_learning")
 SHORT = ["--epochs", "3", "--at-once", "4"]
-
-
-def recipe(folder: Path, *options: str) -> str:
-    process = subprocess.run(
-        [*RECIPE, "--folder", str(folder), *options], capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
-
-
-def run_of(folder: Path) -> Path:
-    (run,) = folder.iterdir()
-    return run
 
 
 def last_of(folder: Path) -> tuple[str, dict]:
@@ -54,7 +38,7 @@ def reached(output: str) -> str:
 def unbroken(tmp_path_factory) -> tuple[Path, str]:
     """The folder of a run, and what it printed."""
     folder = tmp_path_factory.mktemp("unbroken")
-    return folder, recipe(folder, *SHORT)
+    return folder, RECIPE.printed(folder, *SHORT)
 
 
 def test_it_leaves_its_files(unbroken):
@@ -70,17 +54,8 @@ def test_it_leaves_its_files(unbroken):
 
 @pytest.mark.covers("K4", "C12")
 def test_a_killed_run_resumes_to_the_same_weights_and_episodes(tmp_path, unbroken):
-    process = subprocess.Popen(
-        [*RECIPE, *SHORT, "--folder", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/checkpoints/0000*")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    resumed = recipe(tmp_path, "--resume")
+    RECIPE.stopped(tmp_path, *SHORT)
+    resumed = RECIPE.printed(tmp_path, "--resume")
     assert "resuming from " in resumed
     assert "the start" not in resumed
 
@@ -94,31 +69,27 @@ def test_a_killed_run_resumes_to_the_same_weights_and_episodes(tmp_path, unbroke
 
 
 def test_a_run_that_was_good_enough_is_over(tmp_path):
-    recipe(tmp_path, *SHORT, "--goal", "5")
+    RECIPE.printed(tmp_path, *SHORT, "--goal", "5")
     (saved,) = (run_of(tmp_path) / "checkpoints").iterdir()
     assert saved.name == "00000010"
 
 
 def test_a_run_is_resumed_with_its_own_options_and_no_others(unbroken):
-    refused = subprocess.run(
-        [*RECIPE, "--folder", str(unbroken[0]), "--resume", "--at-once", "8"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    refused = RECIPE.ran(unbroken[0], "--resume", "--at-once", "8")
     assert refused.returncode == 2
     assert "--at-once" in refused.stderr
 
 
 def test_its_configuration_trains_the_same(tmp_path, unbroken):
-    command = [sys.executable, "-m", "footplate.recipes.cli", "train", "reinforcement_learning"]
     short = ("train_cfg.max_epochs=3", "train_dataloader.at_once=4")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, *short], check=True, cwd=tmp_path, env=environment)
-    (saved,) = tmp_path.glob("runs/*/*/checkpoints/00000030")
-    manifest = json.loads((saved / "manifest.json").read_text())
+    done = called_outside(
+        "train", "reinforcement_learning", *short, folder=tmp_path, OMP_NUM_THREADS="1"
+    )
+    assert done.returncode == 0, done.stderr
+    run = run_in(tmp_path)
+    manifest = json.loads((run / "checkpoints" / "00000030" / "manifest.json").read_text())
     assert manifest["files"]["model.safetensors"][1] == last_of(unbroken[0])[0]
-    logs = run_of(unbroken[0]) / "scalars.jsonl", saved.parents[1] / "scalars.jsonl"
+    logs = run_of(unbroken[0]) / "scalars.jsonl", run / "scalars.jsonl"
     assert validations(logs[0]) == validations(logs[1])
 
 
@@ -191,5 +162,5 @@ def test_the_loss_leads_to_what_went_better_and_to_its_value():
 @pytest.mark.covers("K4")
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_balances_the_pole(tmp_path, seed):
-    output = recipe(tmp_path, "--seed", str(seed))
+    output = RECIPE.printed(tmp_path, "--seed", str(seed))
     assert float(reached(output)) >= 195.0

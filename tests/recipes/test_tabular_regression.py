@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,23 +15,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from footplate.recipes.tabular_regression import Members, part
+from tests.recipes.commands.calling import called_outside, run_in
+from tests.recipes.scripts import Script, run_of
 
-RECIPE = [sys.executable, "-m", "footplate.recipes.tabular_regression"]
+RECIPE = Script("tabular_regression")
 SHORT = ["--folds", "2", "--epochs", "40", "--members", "2"]
 DONE = "00000002"  # the checkpoint behind both folds
-
-
-def recipe(folder: Path, *options: str) -> str:
-    process = subprocess.run(
-        [*RECIPE, "--folder", str(folder), *options], capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
-
-
-def run_of(folder: Path) -> Path:
-    (run,) = folder.iterdir()
-    return run
 
 
 def weights(checkpoint: Path) -> str:
@@ -55,7 +39,7 @@ def shown(output: str, row: str) -> list[float]:
 def unbroken(tmp_path_factory) -> tuple[Path, str]:
     """The folder of a run, and what it printed."""
     folder = tmp_path_factory.mktemp("unbroken")
-    return folder, recipe(folder, *SHORT)
+    return folder, RECIPE.printed(folder, *SHORT)
 
 
 def test_it_leaves_its_files_and_one_report(unbroken):
@@ -101,21 +85,12 @@ def test_ridge_regression_is_the_better_of_two_on_the_same_folds(unbroken):
 def test_a_killed_run_resumes_to_the_same_weights_and_trains_no_fold_again(
     tmp_path, unbroken, killed_in
 ):
-    process = subprocess.Popen(
-        [*RECIPE, *SHORT, "--folder", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob(f"*/{killed_in}/checkpoints/0*")) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    RECIPE.stopped(tmp_path, *SHORT, behind=f"*/{killed_in}/checkpoints/0*")
     run = run_of(tmp_path)
     assert not (run / "checkpoints" / DONE).exists()
     first = run / "fold-0" / "run.json"
     before = first.read_bytes()
-    resumed = recipe(tmp_path, "--resume")
+    resumed = RECIPE.printed(tmp_path, "--resume")
     if killed_in == "fold-1":
         assert f"resuming from {run / 'checkpoints' / '00000001'}" in resumed.replace("\n", "")
         assert first.read_bytes() == before
@@ -129,30 +104,26 @@ def test_a_killed_run_resumes_to_the_same_weights_and_trains_no_fold_again(
 
 def test_a_run_that_is_over_shows_its_table_again(unbroken):
     folder, output = unbroken
-    again = recipe(folder, "--resume")
+    again = RECIPE.printed(folder, "--resume")
     assert shown(again, "mean") == shown(output, "mean")
 
 
 def test_a_run_is_resumed_with_its_own_options_and_no_others(unbroken):
-    refused = subprocess.run(
-        [*RECIPE, "--folder", str(unbroken[0]), "--resume", "--cutting", "1"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    refused = RECIPE.ran(unbroken[0], "--resume", "--cutting", "1")
     assert refused.returncode == 2
     assert "cutting" in refused.stderr
 
 
 def test_its_configuration_trains_a_fold_in_the_same_way(tmp_path, unbroken):
-    command = [sys.executable, "-m", "footplate.recipes.cli", "train", "tabular_regression"]
     short = ["train_cfg.max_epochs=40", "model.members=2", "train_dataloader.data.fold=1"]
     folds = [
         f"{name}.folds=2" for name in ("model", "train_dataloader.data", "val_dataloader.data")
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, *short, *folds], check=True, cwd=tmp_path, env=environment)
-    (ours,) = tmp_path.glob("runs/*/*/checkpoints/0*")
+    done = called_outside(
+        "train", "tabular_regression", *short, *folds, folder=tmp_path, OMP_NUM_THREADS="1"
+    )
+    assert done.returncode == 0, done.stderr
+    (ours,) = (run_in(tmp_path) / "checkpoints").glob("0*")
     (theirs,) = (run_of(unbroken[0]) / "fold-1" / "checkpoints").glob("0*")
     assert ours.name == theirs.name
     assert weights(ours) == weights(theirs)
@@ -181,7 +152,7 @@ def test_the_scale_is_that_of_the_samples_for_training():
 @pytest.mark.covers("K6")
 @pytest.mark.parametrize("cutting", [0, 1, 2, 3, 4])
 def test_it_beats_ridge_regression_on_the_same_folds(tmp_path, cutting):
-    output = recipe(tmp_path, "--cutting", str(cutting))
+    output = RECIPE.printed(tmp_path, "--cutting", str(cutting))
     ours, theirs = shown(output, "mean")
     assert ours < theirs
     ours, theirs = shown(output, "R2 of all")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -20,27 +17,15 @@ from footplate.engine.data.passages import parted
 from footplate.engine.nested import leaves
 from footplate.recipes import text_classification
 from tests.recipes.commands.calling import called, run_in
+from tests.recipes.scripts import Script, run_of
 
 pytest.importorskip("transformers")
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = [sys.executable, "-m", "footplate.recipes.text_classification"]
+RECIPE = Script("text_classification")
 DATA = ROOT / "tests" / "golden" / "passages.csv"
 SHORT = f"--data {DATA} --epochs 3 --batch-size 16 --width 32".split()
-
-
-def recipe(folder: Path, *options: str) -> str:
-    """What the recipe prints, in a process of its own."""
-    command = [*RECIPE, "--folder", str(folder), *options]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
-
-
-def run_of(folder: Path) -> Path:
-    (run,) = folder.iterdir()
-    return run
 
 
 def shown(printed: str, row: str) -> list[float]:
@@ -53,7 +38,7 @@ def shown(printed: str, row: str) -> list[float]:
 def unbroken(tmp_path_factory) -> tuple[Path, str]:
     """The folder of a run, and what it printed."""
     folder = tmp_path_factory.mktemp("unbroken")
-    printed = recipe(folder, *SHORT)
+    printed = RECIPE.printed(folder, *SHORT)
     return run_of(folder), printed
 
 
@@ -111,17 +96,8 @@ def test_what_it_leaves_is_loaded_by_transformers_and_pads_as_the_recipe_does(un
 
 @pytest.mark.covers("K5")
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path, unbroken):
-    process = subprocess.Popen(
-        [*RECIPE, *SHORT, "--folder", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 240
-    while not any(tmp_path.glob("2*/checkpoints/0*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert "resuming from" in recipe(tmp_path, "--resume")
+    RECIPE.stopped(tmp_path, *SHORT)
+    assert "resuming from" in RECIPE.printed(tmp_path, "--resume")
     resumed, whole = (
         max((run / "checkpoints").iterdir()) for run in (run_of(tmp_path), unbroken[0])
     )
@@ -186,6 +162,6 @@ def test_no_file_of_the_standard_library_is_in_two_parts():
 @pytest.mark.slow
 @pytest.mark.covers("K5")
 def test_a_whole_run_beats_tf_idf_with_logistic_regression(tmp_path):
-    printed = recipe(tmp_path)
+    printed = RECIPE.printed(tmp_path)
     ours, theirs = shown(printed, "this model"), shown(printed, "TF-IDF")
     assert ours[0] > theirs[0], printed

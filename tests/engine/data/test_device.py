@@ -309,17 +309,14 @@ def test_nothing_goes_ahead_while_somebody_listens():
     assert heard == [2]
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_the_engine_is_held_weakly():
     engine = Engine(lambda engine, batch: None)
     loader = DeviceLoader([1, 2], "cpu", engine=engine, ahead=True)
     engine.run(loader)
     gone = weakref.ref(engine)
-    gc.disable()
-    try:
-        del engine
-        assert gone() is None
-    finally:
-        gc.enable()
+    del engine
+    assert gone() is None
     assert list(loader) == [1, 2]
 
 
@@ -395,6 +392,7 @@ def children() -> set[int]:
 
 @AHEAD
 @pytest.mark.parametrize("one_shot", [False, True])
+@pytest.mark.usefixtures("no_collector")
 def test_closing_early_lets_go_of_workers(ahead, one_shot):
     before = children()
     data = DataLoader(Numbers(20), batch_size=2, num_workers=2)
@@ -402,12 +400,8 @@ def test_closing_early_lets_go_of_workers(ahead, one_shot):
     next(walk)
     workers = children() - before
     assert len(workers) == 2
-    gc.disable()
-    try:
-        del walk
-        assert not children() & workers
-    finally:
-        gc.enable()
+    del walk
+    assert not children() & workers
 
 
 @AHEAD

@@ -5,7 +5,6 @@ That it leaves no trace is shown in test_lr_finder.py, for both searches.
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import os
@@ -18,6 +17,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -190,8 +190,9 @@ def test_each_size_makes_an_optimizer_step_and_goes_on(options, count):
     assert [2] * count == SEEN
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_what_a_size_took_is_given_back_before_the_next():
-    """Activations in a reference cycle, with the collector off."""
+    """Activations in a reference cycle."""
 
     class Cyclic(Limited):
         def forward(self, x):
@@ -205,12 +206,8 @@ def test_what_a_size_took_is_given_back_before_the_next():
             return super().forward(x)
 
     alive = weakref.WeakSet()
-    gc.disable()
-    try:
-        assert find_batch_size(trainer_of(Cyclic(99)), any_size).size == 5
-        assert not alive
-    finally:
-        gc.enable()
+    assert find_batch_size(trainer_of(Cyclic(99)), any_size).size == 5
+    assert not alive
 
 
 def test_the_first_batch_is_not_timed():
@@ -265,7 +262,8 @@ def test_the_plot_shows_speed_and_what_is_too_large(tmp_path):
     search = find_batch_size(trainer_of(Limited(5)), any_size)
     search.plot(tmp_path / "new" / "sizes.png")
     assert (tmp_path / "new" / "sizes.png").read_bytes().startswith(PNG)
-    (axis,) = search._figure().axes
+    axis = Figure().subplots()
+    search._draw(axis)
     assert axis.get_title(loc="left") == "largest batch size that fits: 5"
     assert list(axis.lines[0].get_xdata()) == [2, 4, 5]
     speeds = [1 / one.seconds_per_sample for one in search.tried if one.fits]

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -28,15 +29,9 @@ from footplate.engine.step.training import training_step
 from footplate.engine.step.turns import alternately
 from footplate.handlers.lr_schedule import LRSchedule
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Noisy(Dataset):
@@ -493,11 +488,15 @@ def test_the_plot_names_the_suggestion(tmp_path):
     search = prescribed(lambda rate: sigmoid(rate, 1e-4))
     search.plot(tmp_path / "new" / "rates.png")
     assert (tmp_path / "new" / "rates.png").read_bytes().startswith(PNG)
-    (axis,) = search._figure().axes
+    axis = Figure().subplots()
+    search._draw(axis)
     assert axis.get_xscale() == "log"
     assert axis.get_title(loc="left") == f"suggested learning rate: {search.suggestion:.3g}"
-    labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert labels == ["loss", "smoothed", f"suggestion {search.suggestion:.3g}"]
+    assert axis.get_legend_handles_labels()[1] == [
+        "loss",
+        "smoothed",
+        f"suggestion {search.suggestion:.3g}",
+    ]
     marked = axis.lines[-1].get_xydata()[0]
     assert marked[0] == search.suggestion
 

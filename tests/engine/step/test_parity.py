@@ -25,13 +25,7 @@ OPTIMIZERS = {
 }
 CLIPS = {"none": None, "norm": ClipNorm(0.5), "value": ClipValue(0.05)}
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(dtype=torch.float32):

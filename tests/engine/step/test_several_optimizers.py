@@ -135,6 +135,7 @@ def test_some_share_a_loss_and_others_do_not():
 
 
 @pytest.mark.covers("C8")
+@pytest.mark.covers("C6")
 def test_clipping_is_by_key():
     model, norms = Both(), {}
     clip = {"second": ClipNorm(0.01)}

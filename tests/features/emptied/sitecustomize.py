@@ -50,7 +50,7 @@ class _Loader(SourceFileLoader):
 
 
 def empty(module: ast.Module, name: str) -> None:
-    """Leave nothing of a function, or of a class's method, but its signature.
+    """Leave nothing of a function, or of a class's method, but its signature and docstring.
 
     What yields goes on to yield: nothing, or nothing but once if it is a context manager.
     """
@@ -62,7 +62,8 @@ def empty(module: ast.Module, name: str) -> None:
     if not functions:
         raise LookupError(f"there is no function {name} to empty")
     for function in functions:
-        function.body = ast.parse(_nothing_like(function)).body
+        told = function.body[:1] if ast.get_docstring(function) else []  # a command's help
+        function.body = [*told, *ast.parse(_nothing_like(function)).body]
         ast.fix_missing_locations(function)
 
 

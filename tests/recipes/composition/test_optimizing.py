@@ -44,7 +44,7 @@ def test_the_default_is_adamw_without_decay_on_biases_and_norms(tmp_path):
     made.train()
 
 
-@pytest.mark.covers("D6")
+@pytest.mark.covers("C7", "C8", "H2")
 @pytest.mark.parametrize("name", ["OptimWrapper", "OptimizerWrapper", None])
 def test_a_wrapper_with_accumulation_and_clipping(tmp_path, name):
     given = {"optimizer": SGD, "accumulative_counts": 2, "clip_grad": {"max_norm": 0.5}}
@@ -54,7 +54,7 @@ def test_a_wrapper_with_accumulation_and_clipping(tmp_path, name):
     assert made.trainer.state.get_event_attrib_value("OPTIMIZER_STEPPED") == 4
 
 
-@pytest.mark.covers("D6")
+@pytest.mark.covers("C9", "H2")
 @pytest.mark.parametrize(
     ("given", "precision", "scale"),
     [

@@ -81,7 +81,7 @@ def steps_of_events(folder):
     return [one.step for one in events.Scalars(tags[0])]
 
 
-@pytest.mark.covers("G6")
+@pytest.mark.covers("G6", "H5")
 def test_a_killed_run_without_a_seed_goes_on_with_the_one_that_was_drawn(tmp_path):
     assert child(tmp_path, 13, "seedless").returncode == -signal.SIGKILL
     (folder,) = (tmp_path / "killed").iterdir()
@@ -91,7 +91,7 @@ def test_a_killed_run_without_a_seed_goes_on_with_the_one_that_was_drawn(tmp_pat
     assert [one.name for one in folder.glob("config*")] == ["config.yaml"]
 
 
-@pytest.mark.covers("H7")
+@pytest.mark.covers("H5", "H7")
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_a_run_without_a_seed_is_rebuilt_with_the_one_that_was_drawn(tmp_path, by_hand):
     cut = killed_run.runner(str(tmp_path), randomness=None)
@@ -239,6 +239,21 @@ def test_a_run_that_is_over_is_not_trained_further(tmp_path):
     again.train()
     assert again.iter == 8
     assert same(weights(again.model), weights(first.model))
+
+
+@pytest.mark.covers("G6")
+@pytest.mark.parametrize(
+    ("limit", "value", "told"),
+    [
+        ("max_epochs", 1, r"goes on stands at epoch 2, given 1\. Give a larger limit"),
+        ("max_iters", 20, r"goes on counts by max_epochs, given 20\. Give max_epochs"),
+    ],
+)
+def test_a_limit_that_a_run_does_not_stand_before_is_refused(tmp_path, limit, value, told):
+    runner(tmp_path).train()
+    again = runner(tmp_path, resume=True, train_cfg={limit: value})
+    with pytest.raises(ConfigError, match=f"^train_cfg.{limit}: the run that {told}"):
+        again.train()
 
 
 @pytest.fixture
@@ -440,17 +455,9 @@ print(json.dumps({**made.test(), "folder": str(made.folder), "trained": made.ite
 """
 
 
-@pytest.fixture
-def one_thread():
-    """As the child has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.covers("H7")
-def test_a_run_is_rebuilt_from_its_checkpoint_alone(tmp_path, one_thread):
+@pytest.mark.usefixtures("one_thread")  # as the child has it
+def test_a_run_is_rebuilt_from_its_checkpoint_alone(tmp_path):
     made = killed_run.runner(str(tmp_path))
     made.train()
     expected = made.test()

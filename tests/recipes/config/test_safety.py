@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchmetrics
 from ignite.handlers import LinearCyclicalScheduler
-from ignite.metrics import Accuracy
+from ignite.metrics import Accuracy, Fbeta
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from footplate.engine.step.groups import NoDecay
@@ -45,6 +45,7 @@ safe = Objects(SAFE)
         ("torch.optim.SGD", torch.optim.SGD),
         ("SGD", torch.optim.SGD),
         ("torch.utils.data.default_collate", torch.utils.data.default_collate),
+        ("ignite.metrics.Fbeta", Fbeta),
         ("ignite.metrics.Accuracy", Accuracy),
         ("footplate.handlers.checkpoint.Checkpoint", Checkpoint),
     ],
@@ -125,7 +126,10 @@ def test_anything_else_is_refused(path):
 def test_all_that_is_found_by_name_in_libraries_is_of_the_kinds():
     for name in ("SGD", "Accuracy", "CosineAnnealingLR", "EMA", "RandomSampler", "InMemoryLoader"):
         assert isinstance(safe.find(name), type)
-    for name in ("random_split", "get_worker_info", "Dataset_T_co", "FrechetInceptionDistance"):
+    for name in ("random_split", "get_worker_info"):
+        with pytest.raises(TypeNotFound, match=r"it may not be used here.*Allowed is what"):
+            safe.find(name)
+    for name in ("Dataset_T_co", "FrechetInceptionDistance"):  # this one needs more than is there
         with pytest.raises(TypeNotFound):
             safe.find(name)
     assert safe.find("Runner", RUNNERS).__name__ == "Runner"

@@ -12,6 +12,7 @@ import footplate.recipes.mmcv as ours
 from tests.recipes.mmcv import scenarios
 
 pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:On January 1, 2023, MMCV:UserWarning"),
     pytest.mark.filterwarnings("ignore:This overload of add_ is deprecated:UserWarning"),
     pytest.mark.filterwarnings("ignore:batch_processor is deprecated:DeprecationWarning"),
@@ -62,14 +63,6 @@ def same(found, kind, expected):
         for one, other in zip(_flat(found), _flat(expected), strict=True):
             near = isinstance(other, float)
             assert one == (pytest.approx(other, rel=NEAR, abs=NEAR) if near else other)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.covers("B1")
