@@ -1,7 +1,7 @@
 PYTHON ?= python3
 pytest = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test slow lint docs pages bench peers
+.PHONY: demo test slow coverage lint docs pages bench peers
 .NOTPARALLEL:
 
 demo: .venv/.recipes
@@ -12,6 +12,9 @@ test: .venv/.recipes .venv/.test .venv/.guests
 
 slow: .venv/.recipes .venv/.test .venv/.guests
 	OMP_NUM_THREADS=1 $(pytest) -m slow
+
+coverage: .venv/.recipes .venv/.test .venv/.guests .venv/.coverage
+	OMP_NUM_THREADS=1 $(pytest) -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 lint: .venv/.test build/typing/footplate
 	.venv/bin/ruff check

@@ -42,7 +42,7 @@ def one_thread():
 
 @pytest.fixture
 def no_collector():
-    # What dies meanwhile dies with its last name.
+    # Without cycles being looked for, what dies meanwhile dies with the last reference to it.
     gc.collect()
     gc.disable()
     yield

@@ -17,9 +17,9 @@ __all__ = ["chart"]
 def chart(
     path: str | Path, panels: int = 1, *, height: float = 2.4
 ) -> Generator[list[Axes], None, None]:
-    """Panels to draw on, which share what is to the right; they are written in the end.
+    """Panels to draw on, one below the other, with one x-axis; they are written in the end.
 
-    A panel in which something has a label gets a legend.
+    A panel in which something has a label gets a legend. Behind an error nothing is written.
 
     Args:
         path: where the PNG goes; its folder is made if need be.

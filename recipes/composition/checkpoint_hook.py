@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckpointHook", "out_dir_of"]
 
-_ALL = 2**31
+_ALL = 2**31  # as many as no run has
 
 
 @HOOKS.register_module()

@@ -15,13 +15,12 @@ from ...engine.data.even import even
 from ...engine.engine import Engine
 from ...engine.evaluating import measured
 from ...engine.events import Event, Events
-from ...engine.state import State
 from ...engine.step.contracts import Contract
 from ...engine.step.evaluation import EvaluationStep
 from ...engine.workflow import Workflow
 from ...handlers.predictions import Predictions
-from ..config.problems import ConfigError, Problem
 from ..config.registry import LOOPS
+from .limits import check_limits
 from .loaders import by_name
 from .options import EvalCfg, TrainCfg
 from .points import POINTS
@@ -159,7 +158,7 @@ class TrainLoop(BaseLoop):
             ConfigError: if a run that goes on has passed the limit, or counts by the other one.
         """
         options, trainer = self.options, self.runner.trainer
-        _refuse_what_is_behind(trainer.state, options.limits)
+        check_limits(trainer.state, options)
         data = even(self.runner.training_data(self.dataloader))
         if options.workflow is not None:
             self._take_turns(trainer, data, options.workflow)
@@ -328,23 +327,6 @@ class TestLoop(EvaluationLoop):
 
     engine_name = "tester"
     __test__ = False  # pytest takes it for a test by its name
-
-
-def _refuse_what_is_behind(state: State, limits: Mapping[str, float]) -> None:
-    """Refuse a limit that a run which goes on has passed, or does not count by."""
-    stands = {"max_epochs": ("epoch", state.epoch), "max_iters": ("iteration", state.iteration)}
-    for name, limit in limits.items():
-        unit, at = stands[name]
-        others = [one for one in stands if one != name and getattr(state, one) is not None]
-        if others:
-            reason, hint = f"the run that goes on counts by {others[0]}", f"Give {others[0]}"
-        elif getattr(state, name) is not None and limit < at:
-            reason, hint = f"the run that goes on stands at {unit} {at}", "Give a larger limit"
-        else:
-            continue
-        hint = f" {hint}, or begin another run: without resume."
-        at_fault = Problem(path=f"train_cfg.{name}", given=limit, reason=reason, hint=hint)
-        raise ConfigError([at_fault])
 
 
 def is_ours(loop: Any) -> bool:

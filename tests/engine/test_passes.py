@@ -234,6 +234,17 @@ def test_what_goes_through_something_is_rewound_where_it_can_be():
     rewind(Through([1, 2], lambda batches, position: batches))
 
 
+def test_data_are_rewound_while_a_pass_of_theirs_is_under_way_and_not_else():
+    data, source = SharedOut(), Source()
+    source.take(data)
+    source.replace()
+    source.rewind()
+    assert not data.rewound
+    source.take(data)
+    source.rewind()
+    assert data.rewound
+
+
 @pytest.mark.parametrize("position", [None, 3])
 def test_the_rest_of_a_pass_is_shared_out_anew_by_data_that_can(position):
     data = SharedOut()

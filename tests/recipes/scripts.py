@@ -8,8 +8,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 __all__ = ["Script", "run_of"]
+
+LONGEST = 240  # seconds
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Script:
     def ran(self, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         """A run that is over, well or not."""
         command = [*self.command, "--folder", str(folder), *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
 
     def printed(self, folder: Path, *options: str) -> str:
         """What a run prints; it has to end well."""
@@ -47,20 +50,20 @@ class Script:
     ) -> subprocess.CompletedProcess[str]:
         """A run that got a signal as soon as there was a checkpoint, before it was over."""
         command = [*self.command, "--folder", str(folder), *options]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
-            try:
-                deadline = time.monotonic() + 240
-                while not any(folder.glob(behind)):
-                    assert process.poll() is None, process.communicate()[1]
-                    assert time.monotonic() < deadline
-                    time.sleep(0.002)
-                process.send_signal(by)
-                out, err = process.communicate()
-            finally:
-                process.kill()
-        assert process.returncode == (-by if by == signal.SIGKILL else 128 + by), err
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            with subprocess.Popen(command, stdout=out, stderr=err) as process:
+                try:
+                    deadline = time.monotonic() + LONGEST
+                    while not any(folder.glob(behind)) and process.poll() is None:
+                        assert time.monotonic() < deadline, f"no {behind} in {LONGEST} s"
+                        time.sleep(0.002)
+                    process.send_signal(by)
+                    process.wait(LONGEST)
+                finally:
+                    process.kill()
+            said = [file.read() for file in (out, err) if not file.seek(0)]
+        assert process.returncode == (-by if by == signal.SIGKILL else 128 + by), said[1]
+        return subprocess.CompletedProcess(command, process.returncode, *said)
 
 
 def run_of(folder: Path) -> Path:

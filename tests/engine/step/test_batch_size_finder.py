@@ -26,8 +26,8 @@ from footplate import Engine
 from footplate.engine.errors import DataError
 from footplate.engine.step.batch_size_finder import find_batch_size
 from footplate.engine.step.training import training_step
+from tests.engine.pictures import BLUE, has_color
 
-PNG = b"\x89PNG\r\n\x1a\n"
 CPU = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"
 
 
@@ -261,7 +261,7 @@ def test_a_size_is_told_by_the_first_tensor_or_array():
 def test_the_plot_shows_speed_and_what_is_too_large(tmp_path):
     search = find_batch_size(trainer_of(Limited(5)), any_size)
     search.plot(tmp_path / "new" / "sizes.png")
-    assert (tmp_path / "new" / "sizes.png").read_bytes().startswith(PNG)
+    assert has_color(tmp_path / "new" / "sizes.png", BLUE)
     axis = Figure().subplots()
     search._draw(axis)
     assert axis.get_title(loc="left") == "largest batch size that fits: 5"

@@ -28,6 +28,7 @@ from footplate.engine.step.optimization import Optimization
 from footplate.engine.step.training import training_step
 from footplate.engine.step.turns import alternately
 from footplate.handlers.lr_schedule import LRSchedule
+from tests.engine.pictures import BLUE, has_color
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -487,7 +488,7 @@ def test_a_descent_is_seen_through_noise():
 def test_the_plot_names_the_suggestion(tmp_path):
     search = prescribed(lambda rate: sigmoid(rate, 1e-4))
     search.plot(tmp_path / "new" / "rates.png")
-    assert (tmp_path / "new" / "rates.png").read_bytes().startswith(PNG)
+    assert has_color(tmp_path / "new" / "rates.png", BLUE)
     axis = Figure().subplots()
     search._draw(axis)
     assert axis.get_xscale() == "log"

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-IMPORTS = "import torch, tensorboardX"
+IMPORTS = "import torch"
 PACKAGES = ()
 
 
@@ -18,7 +18,7 @@ def empty(loader, step):
 
 def one(task, batch):
     """An iteration."""
-    x, y = (each.to(task.device) for each in batch)
+    x, y = batch if task.device == "cpu" else (each.to(task.device) for each in batch)
     loss = task.loss_of(task.model(x), y)
     loss.backward()
     task.optimizer.step()

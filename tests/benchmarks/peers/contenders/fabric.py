@@ -79,25 +79,36 @@ def stack(task, folder):
 
 
 def resumable(task, folder, every):
-    """With a loader that has a state; the last file is found by its number."""
+    """With a loader that has a state; the last file is found by its number, older ones go."""
+    import torch
     from torchdata.stateful_dataloader import StatefulDataLoader
 
     fabric = fabric_of(task.device)
     model, optimizer = fabric.setup(task.model, task.optimizer)
     loader = task.loader(StatefulDataLoader)
-    state = {"model": model, "optimizer": optimizer, "loader": loader, "done": 0}
+    state = {"model": model, "optimizer": optimizer, "loader": loader, "done": 0, "random": None}
+
+    def saved():
+        return sorted(folder.glob("*.ckpt"), key=lambda path: int(path.stem))
 
     def run():
         folder.mkdir(parents=True, exist_ok=True)
-        if files := [*folder.glob("*.ckpt")]:
-            fabric.load(max(files, key=lambda path: int(path.stem)), state)
+        resumed = bool(saved())
+        if resumed:
+            fabric.load(saved()[-1], state)
         model.train()
         while state["done"] < task.epochs * len(loader):
             for batch in loader:
+                if resumed:  # the loader has drawn from the generator as it began
+                    torch.set_rng_state(state["random"])
+                    resumed = False
                 moved = fabric.to_device(batch)
                 one(fabric, task.loss_of, model, optimizer, moved)
                 state["done"] += 1
                 if state["done"] % every == 0:
+                    state["random"] = torch.get_rng_state()
                     fabric.save(folder / f"{state['done']}.ckpt", state)
+                    for old in saved()[:-2]:
+                        old.unlink()
 
     return run

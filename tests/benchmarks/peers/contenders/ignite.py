@@ -1,9 +1,8 @@
 """pytorch-ignite: an engine, and handlers of its own."""
 
 IMPORTS = """
-from ignite.contrib.handlers import ProgressBar
 from ignite.engine import Events, create_supervised_evaluator, create_supervised_trainer
-from ignite.handlers import Checkpoint, DiskSaver, TensorboardLogger
+from ignite.handlers import Checkpoint, DiskSaver, ProgressBar, TensorboardLogger
 from ignite.metrics import Accuracy
 """
 PACKAGES = ("ignite",)

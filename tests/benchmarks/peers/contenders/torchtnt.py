@@ -72,7 +72,7 @@ def stack(task, folder):
     return lambda: fit(unit, *loaders, max_epochs=task.epochs, callbacks=callbacks)
 
 
-def resumable(task, folder, every):
+def resumable(task, folder, every, *, background=False):
     """With a loader that has a state, and the last checkpoint that is whole."""
     from torchdata.stateful_dataloader import StatefulDataLoader
     from torchtnt.framework import train
@@ -80,11 +80,17 @@ def resumable(task, folder, every):
 
     unit, loader = unit_of(task), task.loader(StatefulDataLoader)
     saver = DistributedCheckpointSaver(
-        str(folder), save_every_n_train_steps=every, keep_last_n_checkpoints=2
+        str(folder),
+        save_every_n_train_steps=every,
+        keep_last_n_checkpoints=2,
+        async_checkpoint=background,
     )
 
     def run():
         folder.mkdir(parents=True, exist_ok=True)
+        if background:  # which asks for a process group, of one process, too
+            store = torch.distributed.HashStore()
+            torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
         DistributedCheckpointSaver.restore_from_latest(str(folder), unit, train_dataloader=loader)
         train(unit, loader, max_epochs=task.epochs, callbacks=[saver])
 

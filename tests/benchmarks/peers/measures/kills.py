@@ -34,6 +34,7 @@ OVER = None
 PLOT = "weights"
 EVERY, EPOCHS, LENGTH = 5, 3, 40
 KILLS, SEED = 20, 0
+_ZIP = b"PK\x03\x04"
 
 
 def measure(names, *, quick, device):
@@ -107,7 +108,8 @@ def figures(lives, whole):
         "went_on": sum(left < length for _, left in numbers),
         "anew": sum(left >= length for _, left in numbers),
         "batches": sum(
-            after["batches"] == whole["batches"][-len(after["batches"]) :] for _, after in ended
+            after["batches"] == whole["batches"][length - len(after["batches"]) :]
+            for _, after in ended
         ),
         "weights": sum(after["weights"] == whole["weights"] for _, after in ended),
         "repeated": statistics.median(repeated) if repeated else 0,
@@ -135,6 +137,8 @@ def _is_whole(path):
             tensors = json.loads(file.read(head))
         offsets = [one["data_offsets"][1] for one in tensors.values() if "data_offsets" in one]
         return size == 8 + head + max(offsets, default=0)
-    if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl", ".new"}:
+    with path.open("rb") as file:
+        begins = file.read(4)
+    if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl", ".new"} or begins == _ZIP:
         return zipfile.is_zipfile(path)
-    return True
+    return bool(begins)
