@@ -40,7 +40,10 @@ def test_torchrun_starts_them_again(tmp_path):
 
 
 @pytest.mark.covers("I7")
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)],
+)
 def test_a_signal_to_the_command_ends_all_with_its_code(signum, tmp_path):
     """Workers of a loader are spared, though a launcher signals whole groups of processes."""
     workers = "train_dataloader.num_workers=1"

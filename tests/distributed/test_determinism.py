@@ -55,7 +55,9 @@ def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.covers("G4")
 @pytest.mark.covers("I1")
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_all_are_killed_anywhere(tmp_path: Path, unbroken: dict[str, Any], seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(2):

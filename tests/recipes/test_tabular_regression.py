@@ -81,7 +81,7 @@ def test_ridge_regression_is_the_better_of_two_on_the_same_folds(unbroken):
 
 
 @pytest.mark.covers("K6", "C12")
-@pytest.mark.parametrize("killed_in", ["fold-0", "fold-1"])
+@pytest.mark.parametrize("killed_in", [pytest.param("fold-0", marks=pytest.mark.slow), "fold-1"])
 def test_a_killed_run_resumes_to_the_same_weights_and_trains_no_fold_again(
     tmp_path, unbroken, killed_in
 ):

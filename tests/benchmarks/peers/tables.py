@@ -36,7 +36,7 @@ def over(measure, name, found, figure):
     more, ours = (added(measure, one, found, figure) for one in (name, "footplate"))
     if more is None or name == measure.OVER:
         return ["", ""]
-    noise = abs(found[measure.OVER][figure]) / 20
+    noise = measure.NOISE * found[measure.OVER][figure]
     comparable = name != "footplate" and ours is not None and min(more, ours) > noise
     return [number(more), f"{more / ours:.1f}" if comparable else ""]
 

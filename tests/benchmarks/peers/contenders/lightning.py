@@ -96,11 +96,10 @@ def resumable(task, folder, every, *, background=False):
     from torchdata.stateful_dataloader import StatefulDataLoader
 
     quiet()
-    last = True if background else "link"  # which would be to a file that is not there yet
     trainer = Trainer(
         max_epochs=task.epochs,
         default_root_dir=folder,
-        callbacks=[ModelCheckpoint(folder, every_n_train_steps=every, save_last=last)],
+        callbacks=[ModelCheckpoint(folder, every_n_train_steps=every, save_last=True)],
         plugins=[AsyncCheckpointIO()] if background else None,
         logger=False,
         enable_progress_bar=False,

@@ -2,9 +2,9 @@
 
 A small network with dropout learns three epochs of 40 shuffled batches, and every fifth iteration
 has a checkpoint. A kill comes up to two iterations behind one that is drawn, whatever the process
-is doing then. What counts: which files are left torn, whether the run goes on by itself, whether it
-sees the batches that it would have seen, and whether its weights end as those of the unbroken run.
-A run that is killed before it has a checkpoint begins anew, and is none the worse for it.
+is doing then. What counts: which files are left torn, whether the run goes on from a checkpoint by
+itself, whether it sees the batches that it would have seen, and whether its weights end as those of
+the unbroken run. One that is killed before it has a checkpoint begins anew.
 """
 
 import json
@@ -23,10 +23,10 @@ TITLE = "Killed at random moments"
 FIGURES = {
     "kills": "kills",
     "torn": "left a torn file",
-    "went_on": "went on by itself",
     "anew": "began anew",
-    "batches": "saw the same batches",
-    "weights": "ended with the same bits",
+    "went_on": "went on",
+    "batches": "of these with the same batches",
+    "weights": "and to the same bits",
     "repeated": "iterations repeated",
     "failures": "failed with",
 }
@@ -98,21 +98,21 @@ def _last_line(output, folder):
 def figures(lives, whole):
     """The counts of these lives."""
     failures = sorted({after for *_, after in lives if isinstance(after, str)})
-    ended = [(begun, after) for begun, _, after in lives if not isinstance(after, str)]
     length = len(whole["batches"])
-    numbers = [(begun, len(after["batches"])) for begun, after in ended]
-    repeated = [begun - (length - left) for begun, left in numbers]
+    ended = [
+        (begun, length - len(after["batches"]), after)
+        for begun, _, after in lives
+        if not isinstance(after, str)
+    ]
+    went_on = [(begun, at, after) for begun, at, after in ended if at > 0]
     return {
         "kills": len(lives),
         "torn": sum(bool(files) for _, files, _ in lives),
-        "went_on": sum(left < length for _, left in numbers),
-        "anew": sum(left >= length for _, left in numbers),
-        "batches": sum(
-            after["batches"] == whole["batches"][length - len(after["batches"]) :]
-            for _, after in ended
-        ),
-        "weights": sum(after["weights"] == whole["weights"] for _, after in ended),
-        "repeated": statistics.median(repeated) if repeated else 0,
+        "anew": len(ended) - len(went_on),
+        "went_on": len(went_on),
+        "batches": sum(after["batches"] == whole["batches"][at:] for _, at, after in went_on),
+        "weights": sum(after["weights"] == whole["weights"] for *_, after in went_on),
+        "repeated": statistics.median([begun - at for begun, at, _ in went_on] or [0]),
         "failures": "; ".join(failures),
     }
 

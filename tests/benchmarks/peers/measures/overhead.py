@@ -14,6 +14,7 @@ from ..watching import Stamps
 TITLE = "An iteration"
 FIGURES = {"empty": "µs, empty step", "linear": "µs, 16 → 1"}
 OVER = "bare"  # figures are told as what is more than that, too
+NOISE = 0.05  # what is within that of the bare loop
 PLOT = "empty"
 ITERATIONS = {"empty": 5000, "linear": 3000}
 QUICK = {"empty": 600, "linear": 300}

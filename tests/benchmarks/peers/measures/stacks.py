@@ -14,6 +14,7 @@ from ..turns import in_turns
 TITLE = "A default stack"
 FIGURES = {"seconds": "s"}
 OVER = "bare"
+NOISE = 0.05  # what is within that of the bare loop
 PLOT = "seconds"
 EPOCHS, ROUNDS = 6, 3
 
