@@ -61,7 +61,10 @@ class Script:
                     process.wait(LONGEST)
                 finally:
                     process.kill()
-            said = [file.read() for file in (out, err) if not file.seek(0)]
+            said = []
+            for file in (out, err):
+                file.seek(0)
+                said.append(file.read())
         assert process.returncode == (-by if by == signal.SIGKILL else 128 + by), said[1]
         return subprocess.CompletedProcess(command, process.returncode, *said)
 
