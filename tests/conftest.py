@@ -1,4 +1,5 @@
 import gc
+import os
 import signal
 
 import pytest
@@ -15,6 +16,8 @@ def pytest_configure():
     # A shell has what it starts in the background ignore Ctrl-C, and its children inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Tests start hundreds of processes, and each would compile the package anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items):
@@ -22,9 +25,10 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
 
 
-def pytest_collection_finish():
-    # What was imported and collected stays: a million objects that each collection of a test would
-    # go through for a second.
+@pytest.fixture(autouse=True, scope="module")
+def what_was_there_stays():
+    # What was imported and collected: a million objects that each collection of a test would go
+    # through for a second. Modules of tests import more.
     gc.collect()
     gc.freeze()
 

@@ -13,7 +13,7 @@ from .media import Pixels, drawn
 
 __all__ = ["check_samples", "prediction_grid", "right"]
 
-_TILE, _TITLE, _DPI = 1.4, 0.25, 100  # inches, inches, dots an inch
+_TILE, _IMAGE, _TITLE, _DPI = 1.4, 1.3, 0.25, 100  # inches, and dots an inch
 
 
 def right(predicted: Tensor, labels: Tensor) -> Tensor:
@@ -55,17 +55,26 @@ def prediction_grid(
     check_samples(images, predicted, labels)
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
-    figure = Figure((columns * _TILE, rows * (_TILE + _TITLE)), _DPI, layout="constrained")
-    measured, all_right = _is_measured(predicted, labels), right(predicted, labels).tolist()
-    told = zip(_as_pixels(images), predicted.tolist(), labels.tolist(), all_right, strict=True)
-    for place, (image, guess, truth, is_right) in enumerate(told):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axes.set_axis_off()
-        title = _named(guess, names)
-        if measured or not is_right:
-            title += f"{' /' if measured else ', not'} {_named(truth, names)}"
-        axes.set_title(title, fontsize=8, color="black" if is_right else "crimson")
+    width, height = columns * _TILE, rows * (_TILE + _TITLE)
+    figure = Figure((width, height), _DPI)
+    axes = figure.add_axes((0, 0, 1, 1))  # one for all: an axes takes 20 ms to draw
+    titles, colors = _titles(predicted, labels, names)
+    for place, image in enumerate(_as_pixels(images)):
+        row, column = divmod(place, columns)
+        left, top = column * _TILE, row * (_TILE + _TITLE)
+        axes.text(
+            left + _TILE / 2,
+            top + _TITLE * 0.6,
+            titles[place],
+            color=colors[place],
+            fontsize=8,
+            ha="center",
+            va="center",
+        )
+        extent = _within(left, top + _TITLE, image.shape[1] / image.shape[0])
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto")
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
     return drawn(figure)
 
 
@@ -98,6 +107,25 @@ def check_samples(images: Tensor, predicted: Tensor, labels: Tensor) -> None:
 
 def _is_measured(predicted: Tensor, labels: Tensor) -> bool:
     return predicted.is_floating_point() or labels.is_floating_point()
+
+
+def _titles(
+    predicted: Tensor, labels: Tensor, names: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """What stands above each image, and in which color."""
+    measured, all_right = _is_measured(predicted, labels), right(predicted, labels).tolist()
+    titles = [_named(guess, names) for guess in predicted.tolist()]
+    for place, truth in enumerate(labels.tolist()):
+        if measured or not all_right[place]:
+            titles[place] += f"{' /' if measured else ', not'} {_named(truth, names)}"
+    return titles, ["black" if one else "crimson" for one in all_right]
+
+
+def _within(left: float, top: float, ratio: float) -> tuple[float, float, float, float]:
+    """The left, right, bottom and top of the largest image of a ratio in a tile, in its middle."""
+    width, height = _IMAGE * min(1, ratio), _IMAGE * min(1, 1 / ratio)
+    x, y = left + (_TILE - width) / 2, top + (_TILE - height) / 2
+    return x, x + width, y + height, y
 
 
 def _as_pixels(images: Tensor) -> Pixels:

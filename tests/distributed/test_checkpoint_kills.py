@@ -47,8 +47,15 @@ def check_goes_on(nursery: Nursery, folder: Path, kind: str, whole: dict[str, li
 
 
 @pytest.mark.covers("G2", "G4", "I6")
-@pytest.mark.parametrize("background", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "background"),
+    [
+        ("replicated", False),
+        ("sharded", True),
+        pytest.param("replicated", True, marks=pytest.mark.slow),
+        pytest.param("sharded", False, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_at_any_moment(
     nursery: Nursery, tmp_path: Path, whole: dict[str, list[str]], kind: str, background: bool
 ) -> None:

@@ -73,9 +73,12 @@ def test_a_run_of_several_processes_is_one_of_one(trained):
         TORCHRUN,
         pytest.param(
             MPIRUN,
-            marks=pytest.mark.skipif(
-                shutil.which("mpirun") is None, reason="apt-get install openmpi-bin"
-            ),
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(
+                    shutil.which("mpirun") is None, reason="apt-get install openmpi-bin"
+                ),
+            ],
         ),
     ],
     ids=["torchrun", "mpirun"],
@@ -84,6 +87,7 @@ def test_others_launch_it(launcher, tmp_path):
     check_one_writer(tmp_path, waited(train(tmp_path, launcher=launcher)))
 
 
+@pytest.mark.slow
 @pytest.mark.covers("I1")
 @pytest.mark.skipif(bool(slurm.why_not()), reason=slurm.why_not())
 def test_srun_launches_it_and_ends_it_behind_an_error(tmp_path):

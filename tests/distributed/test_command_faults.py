@@ -8,7 +8,7 @@ from tests.distributed.commanding import BOUND, FAULT, OURS, TORCHRUN, since_sav
 
 
 @pytest.mark.covers("I6")
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_the_error_of_the_first_that_fails_is_what_is_read(rank, tmp_path):
     done = waited(train(tmp_path, *OURS, "model.fault=raise", f"model.rank={rank}"))
     assert done.code == 1
@@ -18,6 +18,7 @@ def test_the_error_of_the_first_that_fails_is_what_is_read(rank, tmp_path):
     assert "closed by peer" not in done.out + done.err
 
 
+@pytest.mark.slow
 @pytest.mark.covers("I6")
 def test_torchrun_shows_the_first_error_too(tmp_path):
     done = waited(train(tmp_path, "model.fault=raise", launcher=TORCHRUN))
@@ -37,7 +38,10 @@ def test_a_process_that_is_killed_ends_all(tmp_path):
 
 
 @pytest.mark.covers("I6")
-@pytest.mark.parametrize("code", [7, 143])  # the other as if a signal had stopped it
+@pytest.mark.parametrize(
+    "code",
+    [7, pytest.param(143, marks=pytest.mark.slow)],  # the other as if a signal had stopped it
+)
 def test_a_process_that_ends_without_a_word_is_quoted(code, tmp_path):
     done = waited(train(tmp_path, *OURS, "model.fault=exit", f"model.code={code}"))
     assert done.code == 1

@@ -29,6 +29,7 @@ def test_processes_that_are_started_again_go_on(tmp_path):
     assert find(run).name.startswith("00000008")
 
 
+@pytest.mark.slow
 @pytest.mark.covers("I1")
 def test_torchrun_starts_them_again(tmp_path):
     faults = ("model.fault=kill", f"model.once={tmp_path / 'killed'}", "model.at=5")
@@ -42,7 +43,11 @@ def test_torchrun_starts_them_again(tmp_path):
 @pytest.mark.covers("I7")
 @pytest.mark.parametrize(
     "signum",
-    [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)],
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_to_the_command_ends_all_with_its_code(signum, tmp_path):
     """Workers of a loader are spared, though a launcher signals whole groups of processes."""

@@ -81,7 +81,7 @@ def test_one_that_is_killed_takes_the_others_with_it(failing, resumed):
 
 
 @pytest.mark.covers("I6")
-@pytest.mark.parametrize("case", ["sleeps", "stopped"])
+@pytest.mark.parametrize("case", ["sleeps", pytest.param("stopped", marks=pytest.mark.slow)])
 def test_others_wait_no_longer_than_the_timeout_for_one_that_hangs(failing, resumed, case):
     with failing(case, TIMEOUT) as world:
         world.wait_for("iteration", 12, rank=1)

@@ -69,7 +69,14 @@ def unbroken(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, unbroken, signum):
     stopped = RECIPE.stopped(tmp_path, "--epochs", "3", by=signum)
     assert "\ntrain [1/3]" in stopped.stdout  # told before the epoch's checkpoint is written

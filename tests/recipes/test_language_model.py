@@ -58,7 +58,9 @@ def test_a_whole_run_needs_fewer_bits_than_n_grams(tmp_path):
 
 
 @pytest.mark.covers("C12", "K2")
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_resumes_to_the_same_weights_and_average(tmp_path, unbroken, signum):
     RECIPE.stopped(tmp_path, *SHORT, by=signum)
     assert "resuming from " in RECIPE.printed(tmp_path, "--resume")  # the run has its options

@@ -38,6 +38,7 @@ def test_every_golden_curve_is_compared():
     assert {path.stem for path in FOLDER.iterdir()} == RECIPES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_two_runs_on_one_machine_are_equal_to_the_bit(recipe):
     assert curve(recipe) == once(recipe)

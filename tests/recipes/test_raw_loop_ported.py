@@ -66,7 +66,10 @@ def test_a_kill_leaves_it_to_go_on_to_the_same_bits(plain, tmp_path):
     assert lines_of("raw_loop_ported", tmp_path) == plain[10:]  # behind the epoch that was saved
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -2)])
+@pytest.mark.parametrize(
+    ("signum", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, -2, marks=pytest.mark.slow)],
+)
 def test_a_signal_saves_behind_a_batch(plain, tmp_path, signum, code):
     seen, ended = stopped(tmp_path, signum, 14)
     assert (ended, len(seen)) == (code, len(seen))

@@ -125,6 +125,21 @@ def test_images_are_drawn_as_they_are():
     assert np.array_equal(image, same)
 
 
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 8), (8, 8)])
+def test_images_keep_their_shape_and_stand_below_their_own_titles(height, width):
+    images = torch.zeros(3, 3, height, width)
+    images[0, 0] = 1.0  # the first is red, the others black
+    image = prediction_grid(images, torch.arange(3), torch.arange(3)).astype(int)
+    assert image.shape == (330, 280, 3)
+    first, second = image[25:165, :140], image[25:165, 140:]
+    red = (first[..., 0] > 200) & (first[..., 1:] < 50).all(-1)
+    found = [int(np.ptp(where)) + 1 for where in np.nonzero(red)]
+    assert max(found) == pytest.approx(130, abs=2)
+    assert found[1] / found[0] == pytest.approx(width / height, rel=0.05)
+    assert not ((second[..., 0] > 200) & (second[..., 1] < 50)).any()
+    assert (image[165:, 140:] == 255).all(), "there is no fourth"
+
+
 def test_measured_values_can_not_be_mistaken():
     predicted, truth = torch.tensor([0.5, 1.5]), torch.tensor([0.4, 9.0])
     assert right(predicted, truth).all()

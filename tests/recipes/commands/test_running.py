@@ -134,7 +134,12 @@ def test_what_it_can_not_do_ends_with_one_and_a_word(options, said, tmp_path):
 
 @pytest.mark.covers("G6", "A8")
 @pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+    ("signum", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
+    ids=["Ctrl-C", "SIGTERM"],
 )
 def test_a_signal_ends_with_its_number_and_resume_goes_on(tmp_path, signum, code):
     epochs = "train_cfg.max_epochs=60"

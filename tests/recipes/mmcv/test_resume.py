@@ -35,7 +35,9 @@ def numbers(folder):
 
 @pytest.mark.covers("B1")
 @pytest.mark.covers("B2")
-@pytest.mark.parametrize(("unit", "kill_at"), [("epoch", 9), ("iter", 16)])
+@pytest.mark.parametrize(
+    ("unit", "kill_at"), [pytest.param("epoch", 9, marks=pytest.mark.slow), ("iter", 16)]
+)
 def test_a_killed_run_goes_on_to_the_bit(tmp_path, unit, kill_at):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert train(whole, unit) == 0
