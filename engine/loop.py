@@ -26,6 +26,10 @@ class _Terminated(Exception):
     """``terminate()`` was heard."""
 
 
+class _Spent(Exception):
+    """``max_iters`` was reached in the midst of an epoch."""
+
+
 class _EpochTerminated(Exception):
     """``terminate_epoch()`` was heard."""
 
@@ -194,7 +198,7 @@ class Loop(Emitter):
 
     def _advance(self) -> Reason:
         """Open, and go from wherever the run stands to its end."""
-        progress = self.progress
+        progress, reason = self.progress, Reason.TERMINATED
         progress.recent.clear()
         progress.began = self.state.iteration
         follow(self)
@@ -216,9 +220,11 @@ class Loop(Emitter):
                 self._end_epoch()
         except _Terminated:
             progress.next = Next.TERMINATE
+        except _Spent:
+            progress.next, reason = Next.TERMINATE, Reason.COMPLETED
         if progress.next is Next.TERMINATE:
             self._terminate()
-            return Reason.TERMINATED
+            return reason
         self._complete()
         return Reason.COMPLETED
 
@@ -249,7 +255,7 @@ class Loop(Emitter):
         safe_point = channels["SAFE_POINT"]
         cut = progress.next is Next.ITERATION_COMPLETED
         if not cut and is_spent(state) and progress.epoch_iteration != state.epoch_length:
-            raise _Terminated
+            raise _Spent
         try:
             while True:  # CPython 3.11 makes no fast code of a loop with its condition at the top
                 if progress.epoch_iteration == state.epoch_length:
@@ -357,7 +363,7 @@ class Loop(Emitter):
             if self.should_terminate_single_epoch:
                 raise _EpochTerminated
             if is_spent(state):
-                raise _Terminated
+                raise _Spent
 
     def _terminate_epoch(self) -> None:
         state, progress, source = self.state, self.progress, self.source

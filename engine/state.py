@@ -37,6 +37,8 @@ class Status(enum.StrEnum):
 class Reason(enum.StrEnum):
     """Why a run ended; compares with strings.
 
+    A run that reached its limit is completed, also where ``max_iters`` ended it within an epoch.
+
     Example:
         >>> from footplate import Engine
         >>> engine = Engine(lambda engine, batch: batch == 2 and engine.terminate())

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..engine.beginning import is_spent
 from ..engine.data.sample import PredictionSample
 from ..engine.engine import Engine
 from ..engine.events import Events
@@ -342,12 +341,9 @@ def _limits(engine: Engine) -> dict[str, float | None]:
 
 
 def _end(engine: Engine) -> dict[str, Any]:
-    """Of a run that was terminated: whether at its limit, or why by a handler that says so."""
-    state = engine.state
-    if state.reason != Reason.TERMINATED:
+    """Of a run that was terminated: why, by a handler that says so."""
+    if engine.state.reason != Reason.TERMINATED:
         return {}
-    if is_spent(state):
-        return {"at_limit": True}
     told = (getattr(one, "reason", None) for one in engine.handlers.values())
     why = next((one for one in told if isinstance(one, str)), None)
     return {} if why is None else {"why": why}

@@ -43,7 +43,6 @@ _POLICY = (
 )
 _KINDS = {
     "completed": "good",
-    "reached its limit": "good",
     "running": "busy",
     "stopped early": "halted",
     "terminated": "halted",
@@ -163,7 +162,7 @@ def _header(run: Run) -> Markup:
 
 def _progress(run: Run) -> Markup | None:
     """How far a run has come that has not come to its end."""
-    if run.status in ("completed", "reached its limit"):
+    if run.status == "completed":
         return None
     for count, most in (("iteration", "max_iters"), ("epoch", "max_epochs")):
         done, whole = run.record.get(count), run.record.get(most)

@@ -19,7 +19,7 @@ __all__ = ["Checkpoint", "Run", "Session", "Shown", "read_run"]
 
 T = TypeVar("T")
 
-_AT_LIMIT, _EARLY = "reached its limit", "stopped early"
+_EARLY = "stopped early"
 _ENDED = {
     "completed": "completed",
     "terminated": "terminated",
@@ -27,7 +27,7 @@ _ENDED = {
     "signalled": "stopped by a signal",
     "error": "failed",
 }
-_IN_ORDER = {*_ENDED.values(), _AT_LIMIT, _EARLY} - {"failed"}
+_IN_ORDER = {*_ENDED.values(), _EARLY} - {"failed"}
 _HUGE = 1e12  # seconds, which no clock shows
 _QUIET = 600  # seconds without a word, after which a run on another machine is taken for dead
 
@@ -257,8 +257,8 @@ def _sessions(run: Run) -> list[Session]:
         until = float(told[number + 1]["began"]) if number + 1 < len(told) else run.read_at
         heard = max([began, *(sign for sign in signs if began <= sign <= until)])
         status, ended, why = _ENDED.get(reason, reason), one.get("ended"), one.get("why")
-        if reason == "terminated" and (why or one.get("at_limit")):
-            status = _EARLY if why else _AT_LIMIT
+        if reason == "terminated" and why:
+            status = _EARLY
         if not _is_finite(ended):
             goes_on = number + 1 == len(told) and _is_alive(one, heard, run.read_at)
             status, ended = ("running", run.read_at) if goes_on else ("killed", heard)

@@ -112,8 +112,8 @@ class Places(Learning):
             return known
         top = first_missing(self.experiment)
         made = new_folder(self.experiment, self.timestamp)
-        if is_first():
-            weakref.finalize(self, remove_empty, made, top or made)
+        if is_first():  # from wherever the process works then
+            weakref.finalize(self, remove_empty, made.absolute(), (top or made).absolute())
         return made
 
     @cached_property

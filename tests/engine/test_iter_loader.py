@@ -397,7 +397,7 @@ def test_a_run_that_ends_before_it_fetches_keeps_its_place(runs):
     second.load_state_dict(first.state_dict())
     data = IterLoader([1, 2, 3])
     second.run(data)
-    assert (str(second.state.reason), second.batches) == ("terminated", [])
+    assert (str(second.state.reason), second.batches) == ("completed", [])
     if runs == 1:
         second.run(data, max_iters=8)
         assert second.batches == [3, 1, 2]

@@ -185,7 +185,7 @@ def test_a_run_interrupted_where_max_iters_cut_it_goes_on_there_with_a_larger_li
     assert engine.run(data, max_iters=2).reason == "interrupted"
     state = engine.run(data, max_iters=3)
     assert engine.batches == [10, 20, 30]
-    assert (state.epoch, state.reason) == (1, "terminated")
+    assert (state.epoch, state.reason) == (1, "completed")
 
 
 def test_one_shot_data_are_not_skipped_in_the_process_that_walked_them():

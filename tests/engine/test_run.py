@@ -327,7 +327,28 @@ def test_a_handler_may_bring_the_end_nearer_within_an_epoch():
     def shorter(engine):
         engine.state.max_iters = 3
 
-    assert engine.run(range(10), max_iters=8).iteration == 3
+    state = engine.run(range(10), max_iters=8)
+    assert (state.iteration, state.reason) == (3, "completed")
+
+
+@pytest.mark.covers("A7")
+@pytest.mark.parametrize("last", [3, 4, 6])  # within an epoch of four, at its end, in the next
+def test_a_run_has_completed_at_its_limit_unless_it_was_terminated(last):
+    def make():
+        return Engine(lambda engine, batch: None)
+
+    states = []
+    whole = make()
+    whole.add_event_handler(Events.SAFE_POINT, lambda e: states.append(e.state_dict()))
+    assert whole.run(range(4), max_iters=last).reason == "completed"
+    for state in states:  # as one that goes on from wherever it was killed
+        resumed = make()
+        resumed.load_state_dict(state)
+        assert (resumed.run(range(4)).reason, resumed.state.iteration) == ("completed", last)
+
+    terminated = make()
+    terminated.add_event_handler(Events.ITERATION_COMPLETED(once=last), terminated.terminate)
+    assert terminated.run(range(4), max_iters=last).reason == "terminated"
 
 
 def test_started_may_set_limits_and_add_handlers_as_the_learning_rate_finder_does():
@@ -343,7 +364,7 @@ def test_started_may_set_limits_and_add_handlers_as_the_learning_rate_finder_doe
 
     state = engine.run([10, 20], max_epochs=1)
     assert seen == [1, 2, 3, 4, 5]
-    assert (state.epoch, state.reason) == (3, "terminated")
+    assert (state.epoch, state.reason) == (3, "completed")
 
 
 # ------------------------------------------------------------------ one run after another

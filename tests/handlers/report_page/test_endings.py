@@ -13,18 +13,18 @@ from footplate.handlers.run_record import RunRecord
 
 @pytest.mark.covers("A7")
 @pytest.mark.parametrize("tested", [False, True])
-def test_a_run_that_was_cut_at_its_limit_is_shown_as_one_that_reached_it(tmp_path, tested):
+def test_a_run_that_its_limit_ended_within_an_epoch_is_shown_as_completed(tmp_path, tested):
     trainer = Engine(lambda engine, batch: None, name="train")
     trainer.attach(RunRecord(tmp_path))
-    assert trainer.run(range(4), max_iters=6).reason == "terminated"
+    assert trainer.run(range(4), max_iters=6).reason == "completed"
     if tested:
         tester = Engine(lambda engine, batch: None, name="test")
         tester.attach(RunRecord(tmp_path))
         tester.run([0])
     run = read_run(tmp_path)
-    assert (run.status, run.why) == ("reached its limit", None)
+    assert (run.status, run.why) == ("completed", None)
     shown = page(run)
-    assert "reached its limit" in shown
+    assert "completed" in shown
     assert "iteration 6 of 6" not in shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import multiprocessing
@@ -65,6 +66,21 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path):
 
 
 @pytest.mark.covers("H5")
+def test_a_folder_in_which_nothing_was_written_goes_with_its_runner(tmp_path, monkeypatch):
+    """Not the one of its name in another folder in which the process works by then."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    made = runner("runs")
+    folder = made.folder
+    (there / folder).mkdir(parents=True)
+    monkeypatch.chdir(there)
+    del made
+    gc.collect()
+    assert list(here.iterdir()) == []
+    assert (there / folder).is_dir()
+
+
 def test_without_a_name_the_time_is_the_name(tmp_path):
     made = runner(tmp_path)
     assert made.experiment_name == made.timestamp
