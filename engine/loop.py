@@ -198,7 +198,7 @@ class Loop(Emitter):
 
     def _advance(self) -> Reason:
         """Open, and go from wherever the run stands to its end."""
-        progress, reason = self.progress, Reason.TERMINATED
+        progress = self.progress
         progress.recent.clear()
         progress.began = self.state.iteration
         follow(self)
@@ -219,14 +219,14 @@ class Loop(Emitter):
                     self._iterate()
                 self._end_epoch()
         except _Terminated:
-            progress.next = Next.TERMINATE
+            progress.end(Reason.TERMINATED)
         except _Spent:
-            progress.next, reason = Next.TERMINATE, Reason.COMPLETED
+            progress.end(Reason.COMPLETED)
         if progress.next is Next.TERMINATE:
             self._terminate()
-            return reason
-        self._complete()
-        return Reason.COMPLETED
+        else:
+            self._complete()
+        return progress.reason
 
     def _start(self) -> None:
         self.progress.run_time.restart()
@@ -238,6 +238,7 @@ class Loop(Emitter):
 
     def _start_epoch(self) -> None:
         progress, state = self.progress, self.state
+        progress.reason = Reason.COMPLETED
         progress.epoch_time.restart()
         state.epoch += 1
         self._fire_in_parts(self.channels["EPOCH_STARTED"])
@@ -354,7 +355,7 @@ class Loop(Emitter):
         """Serve whoever wants something between two iterations."""
         state, progress = self.state, self.progress
         if self.should_terminate:
-            progress.next = Next.TERMINATE
+            progress.end(Reason.TERMINATED)
             self._safe_point()
         if self.should_terminate_single_epoch:
             raise _EpochTerminated
@@ -382,7 +383,9 @@ class Loop(Emitter):
         if self.should_terminate_single_epoch != "skip_epoch_completed":
             self._fire_in_parts(self.channels["EPOCH_COMPLETED"])
         state.times["EPOCH_COMPLETED"] = progress.epoch_time.stop()
-        progress.next = Next.TERMINATE if self.should_terminate else Next.EPOCH_STARTED
+        progress.next = Next.EPOCH_STARTED
+        if self.should_terminate:
+            progress.end(Reason.TERMINATED)
         progress.stand(state)
         self._safe_point()
         self.should_terminate_single_epoch = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .beginning import is_done, set_limit
 from .errors import StateError
 from .source import NOTHING, Source
-from .state import Next, Progress, Stopwatch
+from .state import Next, Progress, Reason, Stopwatch
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -87,6 +87,8 @@ def dump(engine: Engine) -> dict[str, Any]:
         "handlers": {key: handler.state_dict() for key, handler in stateful(engine).items()},
         "notes": engine.notes.state_dict(),
     }
+    if progress.next in (Next.TERMINATE, Next.COMPLETED):
+        exact["reason"] = str(progress.reason)
     cut = progress.delivered or progress.next is Next.ITERATION_COMPLETED
     if cut and is_plain(state.output):
         exact["output"] = _detached(state.output)  # for the receivers that still wait for it
@@ -222,8 +224,11 @@ def _place(
 
 
 def _exact_progress(exact: Mapping[str, Any]) -> Progress:
+    following = Next(exact["next"])
+    otherwise = Reason.TERMINATED if following is Next.TERMINATE else Reason.COMPLETED
     return Progress(
-        next=Next(exact["next"]),
+        next=following,
+        reason=Reason(exact.get("reason", otherwise)),
         epoch_iteration=exact["epoch_iteration"],
         delivered=exact["delivered"],
         counts=dict(exact["counts"]),

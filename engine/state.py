@@ -37,7 +37,7 @@ class Status(enum.StrEnum):
 class Reason(enum.StrEnum):
     """Why a run ended; compares with strings.
 
-    A run that reached its limit is completed, also where ``max_iters`` ended it within an epoch.
+    One that reached ``max_epochs`` or ``max_iters`` has completed, within an epoch, too.
 
     Example:
         >>> from footplate import Engine
@@ -202,6 +202,7 @@ class Progress:
 
     Attributes:
         next: what comes next.
+        reason: why the run ends, where it comes to its end.
         iteration, epoch: the state's, as of the last completed iteration; an error returns there.
         epoch_iteration: iterations completed in the current epoch.
         delivered: how many receivers of ``next`` have run, where a signal cut in between them.
@@ -224,6 +225,7 @@ class Progress:
     """
 
     next: Next = Next.STARTED
+    reason: Reason = Reason.COMPLETED
     iteration: int = 0
     epoch: int = 0
     epoch_iteration: int = 0
@@ -241,6 +243,10 @@ class Progress:
         """Take the state's numbers, which a handler may have set, and all counts as final."""
         self.epoch, self.iteration = state.epoch, state.iteration
         self.recent.clear()
+
+    def end(self, reason: Reason) -> None:
+        """Come to an end within the run, for which TERMINATE is fired."""
+        self.next, self.reason = Next.TERMINATE, reason
 
     def count(self, event: str) -> None:
         """Count a firing of an event that has its own count."""

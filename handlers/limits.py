@@ -35,6 +35,9 @@ class MaxTime(Handler):
         limit: ``"DD:HH:MM:SS"``, a ``timedelta``, its keywords as a dict, or seconds.
         minimum: what the run does in any case, however long that takes.
 
+    Attributes:
+        reason: why the run was ended; ``None`` if it was not.
+
     Raises:
         TypeError: for a limit of another kind.
         ValueError: for a limit that is not positive, or a text that says none.
@@ -61,6 +64,7 @@ class MaxTime(Handler):
     ) -> None:
         self.limit = _seconds(limit)
         self.minimum = minimum or Minimum()
+        self.reason: str | None = None
         self._spent = Stopwatch()
 
     @property
@@ -79,13 +83,18 @@ class MaxTime(Handler):
         if engine.progress.next is Next.STARTED and engine.state.iteration == 0:
             self._spent = Stopwatch()
         self._spent.start()
+        self.reason = None
         if anywhere(self._is_up(engine)):
-            engine.terminate()
+            self._end(engine)
 
     def safe_point(self, engine: Engine) -> None:
         """End the run if its time is up."""
         if agreed(engine, "max_time", self._is_up(engine)):
-            engine.terminate()
+            self._end(engine)
+
+    def _end(self, engine: Engine) -> None:
+        self.reason = f"{timedelta(seconds=self.limit)} have passed"
+        engine.terminate()
 
     def _is_up(self, engine: Engine) -> bool:
         return not self.left and self.minimum.reached(engine)
@@ -115,6 +124,9 @@ class MaxSteps(Handler):
     Args:
         steps: how many steps; an iteration that makes several is finished.
 
+    Attributes:
+        reason: why the run was ended; ``None`` if it was not.
+
     Raises:
         ValueError: for a number that is not positive and whole.
         EventError: if it is attached to an engine that counts no steps.
@@ -137,6 +149,7 @@ class MaxSteps(Handler):
 
     def __init__(self, steps: int) -> None:
         self.steps = whole("steps", steps)
+        self.reason: str | None = None
 
     def on_register(self, engine: Engine) -> None:
         """Make sure that the engine counts steps."""
@@ -144,11 +157,13 @@ class MaxSteps(Handler):
 
     def opened(self, engine: Engine) -> None:
         """End a run that goes on with its steps made."""
+        self.reason = None
         self.safe_point(engine)
 
     def safe_point(self, engine: Engine) -> None:
         """End the run if its steps are made."""
-        if optimizer_steps(engine) >= self.steps:
+        if (made := optimizer_steps(engine)) >= self.steps:
+            self.reason = f"{made} steps have been made"
             engine.terminate()
 
 

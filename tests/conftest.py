@@ -1,5 +1,4 @@
 import gc
-import os
 import signal
 
 import pytest
@@ -16,13 +15,15 @@ def pytest_configure():
     # A shell has what it starts in the background ignore Ctrl-C, and its children inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Tests start hundreds of processes, and each would compile the package anew.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items):
     # What takes long comes first, so that processes that share the work end at about one time.
     items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
+
+
+def pytest_sessionfinish():
+    gc.unfreeze()  # what should have been closed, and was not, is told in the end
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -62,17 +62,10 @@ def prediction_grid(
     for place, image in enumerate(_as_pixels(images)):
         row, column = divmod(place, columns)
         left, top = column * _TILE, row * (_TILE + _TITLE)
-        axes.text(
-            left + _TILE / 2,
-            top + _TITLE * 0.6,
-            titles[place],
-            color=colors[place],
-            fontsize=8,
-            ha="center",
-            va="center",
-        )
-        extent = _within(left, top + _TITLE, image.shape[1] / image.shape[0])
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto")
+        edges = _within(left, top + _TITLE, image.shape[1] / image.shape[0])
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=edges, aspect="auto")
+        middle, above = left + _TILE / 2, edges[-1] - 0.06
+        axes.text(middle, above, titles[place], color=colors[place], fontsize=8, ha="center")
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     return drawn(figure)
@@ -123,7 +116,7 @@ def _titles(
 
 def _within(left: float, top: float, ratio: float) -> tuple[float, float, float, float]:
     """The left, right, bottom and top of the largest image of a ratio in a tile, in its middle."""
-    width, height = _IMAGE * min(1, ratio), _IMAGE * min(1, 1 / ratio)
+    width, height = (max(_IMAGE * min(1, one), 1 / _DPI) for one in (ratio, 1 / ratio))
     x, y = left + (_TILE - width) / 2, top + (_TILE - height) / 2
     return x, x + width, y + height, y
 

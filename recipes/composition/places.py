@@ -110,10 +110,11 @@ class Places(Learning):
     def _own_folder(self) -> Path:
         if self.to_resume is not None and (known := folder_of(self.to_resume, self.experiment)):
             return known
-        top = first_missing(self.experiment)
-        made = new_folder(self.experiment, self.timestamp)
-        if is_first():  # from wherever the process works then
-            weakref.finalize(self, remove_empty, made.absolute(), (top or made).absolute())
+        experiment = self.experiment.absolute()  # the process may work elsewhere by and by
+        top = first_missing(experiment)
+        made = new_folder(experiment, self.timestamp)
+        if is_first():
+            weakref.finalize(self, remove_empty, made, top or made)
         return made
 
     @cached_property

@@ -9,11 +9,16 @@ import pytest
 from tests.architecture.library import FILES
 from tests.features.emptied.sitecustomize import empty
 from tests.features.entry_points import ENTRY_POINTS
-from tests.features.rows import marked_tests, rows
+from tests.features.rows import marked_tests, rows, slow_tests
 
 
 def test_every_row_has_a_marked_test() -> None:
     assert rows().keys() - marked_tests().keys() == set()
+
+
+def test_every_row_is_shown_by_a_quick_test() -> None:
+    slow = slow_tests()
+    assert [row for row, tests in marked_tests().items() if all(map(slow.get, tests))] == []
 
 
 def test_every_mark_has_its_row() -> None:

@@ -351,6 +351,25 @@ def test_a_run_has_completed_at_its_limit_unless_it_was_terminated(last):
     assert terminated.run(range(4), max_iters=last).reason == "terminated"
 
 
+@pytest.mark.covers("A7")
+@pytest.mark.parametrize("event", [Events.TERMINATE, Events.COMPLETED])
+@pytest.mark.parametrize("reason", ["completed", "terminated"])
+@pytest.mark.parametrize("in_a_new_process", [False, True])
+def test_why_a_run_ends_is_kept_where_its_end_is_cut(event, reason, in_a_new_process):
+    engine = Engine(lambda engine, batch: None)
+    if reason == "terminated":
+        engine.add_event_handler(Events.ITERATION_COMPLETED(once=3), engine.terminate)
+    failing = engine.add_event_handler(event, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.run(range(4), max_iters=3 if reason == "completed" else 6)
+    failing.remove()
+    if in_a_new_process:
+        saved, engine = engine.state_dict(), Engine(lambda engine, batch: None)
+        engine.load_state_dict(saved)
+    state = engine.run(range(4))
+    assert (state.iteration, state.reason) == (3, reason)
+
+
 def test_started_may_set_limits_and_add_handlers_as_the_learning_rate_finder_does():
     engine, seen = RecordingEngine(), []
 

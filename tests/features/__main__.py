@@ -55,8 +55,8 @@ def main() -> None:
 def noticed(row: str, entry: str, tests: list[str]) -> bool:
     """Whether a test of the row fails when an entry point is empty."""
     begun = time.monotonic()
-    for some in in_turn(entry, tests):
-        code, said = run(entry, some)
+    for some, stage in in_turn(entry, tests):
+        code, said = run(entry, some, stage)
         if code not in (PASSED, NONE_COLLECTED):
             print(f"{row:4} {entry}\n     {said} ({time.monotonic() - begun:.0f} s)", flush=True)
             return True
@@ -64,36 +64,38 @@ def noticed(row: str, entry: str, tests: list[str]) -> bool:
     return False
 
 
-def in_turn(entry: str, tests: list[str]) -> list[list[str]]:
-    """Tests in groups, those first that are likely to notice soon.
+def in_turn(entry: str, tests: list[str]) -> list[tuple[list[str], str]]:
+    """Tests in groups, those first that are likely to notice soon; and which of their cases.
 
     One file alone leads, as collecting others takes long: the one named after the entry point's
     module, or that with most of the tests. Then come quick ones, those that start processes, and
-    slow ones.
+    slow ones one by one.
     """
     module = entry.partition(":")[0].rpartition(".")[2]
     slow = slow_tests()
-    groups: list[list[str]] = [[], [], [], []]
+    quick: list[str] = []
+    in_processes: list[str] = []
     for test in tests:
-        starts_processes = not PROCESSES.isdisjoint(Path(test).parts)
-        groups[3 if test in slow else 2 if starts_processes else 1].append(test)
-    files = [test.partition("::")[0] for test in groups[1]]
-    first = max(
-        files, key=lambda one: (one.endswith(f"_{module}.py"), files.count(one)), default=""
-    )
-    groups[0] = [test for test in groups[1] if test.startswith(f"{first}::")]
-    groups[1] = [test for test in groups[1] if not test.startswith(f"{first}::")]
-    return [group for group in groups if group]
+        if not slow.get(test):
+            starts_processes = not PROCESSES.isdisjoint(Path(test).parts)
+            (in_processes if starts_processes else quick).append(test)
+    files = [test.partition("::")[0] for test in quick]
+    lead = max(files, key=lambda one: (one.endswith(f"_{module}.py"), files.count(one)), default="")
+    first = [test for test in quick if test.startswith(f"{lead}::")]
+    others = [test for test in quick if not test.startswith(f"{lead}::")]
+    groups = [(group, "not slow") for group in (first, others, in_processes) if group]
+    return groups + [([test], "slow") for test in tests if test in slow]
 
 
-def run(entry: str, tests: list[str]) -> tuple[int, str]:
+def run(entry: str, tests: list[str], stage: str) -> tuple[int, str]:
     """Run tests on a library in which an entry point is empty: pytest's code, and who failed."""
     environment = {
         **os.environ,
         "EMPTIED": f"footplate.{entry}",
         "PYTHONPATH": str(ROOT / "tests" / "features" / "emptied"),
     }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", stage]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     try:
         done = subprocess.run(
             command,

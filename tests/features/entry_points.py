@@ -16,7 +16,6 @@ ENTRY_POINTS = {
         "engine.bus:EventSignal.connect",
         "engine.bus:EventSignal.send",
         "engine.bus:EventSignal.connected_to",
-        "engine.bus:Bus.join",
     ],
     "A4": [
         "engine.emitter:Emitter.add_event_handler",
@@ -59,15 +58,16 @@ ENTRY_POINTS = {
         "engine.intervals:batches",
         "recipes.composition.validation:validation_events",
     ],
-    "B2": ["engine.iter_loader:IterLoader.__next__", "recipes.composition.validation:run_length"],
+    "B2": ["engine.iter_loader:IterLoader.__next__"],
     "B3": [
         "engine.workflow:Workflow.run",
         "engine.workflow:_checked_phases",
         "engine.phases:_IterationTurn.__call__",
+        "engine.evaluating:evaluate",
         "engine.phases:_EpochFeed.place",
         "recipes.composition.validation:_by_turns",
     ],
-    "B4": ["handlers.evaluation:Evaluation.on_register", "engine.evaluating:evaluate"],
+    "B4": ["handlers.evaluation:Evaluation.on_register"],
     "B5": [
         "engine.minimum:Minimum.reached",
         "handlers.limits:MaxTime.safe_point",
@@ -151,6 +151,7 @@ ENTRY_POINTS = {
         "handlers.lr_schedule:LRSchedule.on_register",
         "handlers.lr_schedule:LRSchedule._step_made",
         "recipes.composition.schedules:schedules",
+        "recipes.composition.validation:run_length",
     ],
     "D2": [
         "engine.step.schedulers:begin",

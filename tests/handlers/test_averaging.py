@@ -551,6 +551,7 @@ def test_an_evaluator_no_longer_uses_it_when_told_so(tmp_path):
     assert same(run.seen[-1], bits(run.model))
 
 
+@pytest.mark.covers("C12")
 def test_batch_norm_gets_the_statistics_of_the_averaged_weights():
     model, data = network(), [(one, 0) for one in batches(4)]
     model[2].p = 0.0

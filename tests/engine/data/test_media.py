@@ -116,28 +116,46 @@ def test_mistakes_are_red(channels):
 
 def test_images_are_drawn_as_they_are():
     images = torch.zeros(1, 1, 8, 8)
-    images[..., 4:, :] = 1.0
+    images[..., 4:, :] = 0.4
     image = prediction_grid(images, torch.tensor([0]), torch.tensor([0]))
     centre = image.shape[1] // 2
-    assert tuple(image[-20, centre]) == (255, 255, 255)
+    assert tuple(image[-20, centre]) == (102, 102, 102)
     assert tuple(image[50, centre]) == (0, 0, 0)
     same = prediction_grid((images * 255).to(torch.uint8), torch.tensor([0]), torch.tensor([0]))
     assert np.array_equal(image, same)
 
 
-@pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 8), (8, 8)])
-def test_images_keep_their_shape_and_stand_below_their_own_titles(height, width):
-    images = torch.zeros(3, 3, height, width)
-    images[0, 0] = 1.0  # the first is red, the others black
-    image = prediction_grid(images, torch.arange(3), torch.arange(3)).astype(int)
+@pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 8), (8, 8), (28, 280)])
+def test_images_keep_their_shape_and_stand_below_their_titles(height, width):
+    images = torch.full((3, 3, height, width), 0.4)
+    images[:, 1:, :, : width // 2] = 0.0  # red on the left, grey on the right
+    labels = torch.tensor([0, 1, 0])
+    image = prediction_grid(images, labels, labels, names=["lion", "wolf"]).astype(int)
     assert image.shape == (330, 280, 3)
-    first, second = image[25:165, :140], image[25:165, 140:]
-    red = (first[..., 0] > 200) & (first[..., 1:] < 50).all(-1)
-    found = [int(np.ptp(where)) + 1 for where in np.nonzero(red)]
-    assert max(found) == pytest.approx(130, abs=2)
-    assert found[1] / found[0] == pytest.approx(width / height, rel=0.05)
-    assert not ((second[..., 0] > 200) & (second[..., 1] < 50)).any()
+    first, second, third = image[:165, :140], image[:165, 140:], image[165:, :140]
     assert (image[165:, 140:] == 255).all(), "there is no fourth"
+
+    grey = np.abs(first - 102).max(-1) < 4
+    red = np.abs(first - [102, 0, 0]).max(-1) < 4
+    tops, sides = zip(*(np.nonzero(one) for one in (red, grey)), strict=True)
+    drawn_height, drawn_width = np.ptp(tops[0]) + 1, np.ptp(np.concatenate(sides)) + 1
+    assert max(drawn_height, drawn_width) == pytest.approx(130, abs=2)
+    assert drawn_width / drawn_height == pytest.approx(width / height, rel=0.08)
+    assert sides[0].max() < sides[1].min(), "it is not mirrored"
+
+    top = tops[0].min()
+    above = [tile[top - 20 : top] for tile in (first, second, third)]
+    where = np.nonzero(above[0].min(-1) < 128)
+    assert where[0].max() < 19, "it touches the image"
+    assert where[1].mean() == pytest.approx(70, abs=4), "it stands above its middle"
+    assert (first[: max(top - 20, 0)] > 250).all()
+    assert np.array_equal(above[0], above[2])
+    assert not np.array_equal(above[0], above[1])
+
+
+def test_an_image_of_a_line_is_seen():
+    image = prediction_grid(torch.zeros(1, 1, 1, 2000), torch.zeros(1), torch.zeros(1))
+    assert (image[85:105] < 128).all(-1).any(0).sum() > 120
 
 
 def test_measured_values_can_not_be_mistaken():

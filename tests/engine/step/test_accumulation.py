@@ -145,6 +145,7 @@ def test_a_window_that_is_carried_keeps_its_size():
     assert stepped == [3, 6, 7, 8]
 
 
+@pytest.mark.covers("C7")
 def test_data_of_unknown_length_are_flushed_when_they_end():
     class Unsized:
         def __iter__(self):

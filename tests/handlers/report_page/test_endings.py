@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import pytest
 
 from footplate import Engine
+from footplate.engine.step.events import StepEvents
 from footplate.handlers.early_stopping import EarlyStopping
+from footplate.handlers.limits import MaxSteps, MaxTime
 from footplate.handlers.report_page.page import page
 from footplate.handlers.report_page.run import read_run
 from footplate.handlers.run_record import RunRecord
@@ -54,3 +59,26 @@ def test_a_run_that_somebody_terminated_is_shown_as_that(tmp_path):
     trainer.attach(RunRecord(tmp_path))
     trainer.run([0, 1], max_epochs=3)
     assert read_run(tmp_path).status == "terminated"
+
+
+@pytest.mark.covers("A7", "B5")
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [(MaxSteps(3), "3 steps have been made"), (MaxTime(0.001), "0:00:00.001000 have passed")],
+)
+def test_a_run_that_another_limit_ended_says_which(tmp_path, limit, why):
+    def step(engine: Engine, batch: int) -> None:
+        time.sleep(0.001)
+        engine.fire_event(StepEvents.OPTIMIZER_STEPPED, optimization=None)
+
+    trainer = Engine(step, name="train")
+    trainer.register_events(*StepEvents)
+    trainer.attach(RunRecord(tmp_path))
+    trainer.attach(limit)
+    assert trainer.run(range(4), max_epochs=2).reason == "terminated"
+    run = read_run(tmp_path)
+    assert (run.status, run.why) == ("stopped early", why)
+    limit.limit = limit.steps = math.inf
+    assert trainer.run(range(4)).reason == "completed"
+    assert limit.reason is None
+    assert read_run(tmp_path).why is None

@@ -66,21 +66,25 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path):
 
 
 @pytest.mark.covers("H5")
-def test_a_folder_in_which_nothing_was_written_goes_with_its_runner(tmp_path, monkeypatch):
-    """Not the one of its name in another folder in which the process works by then."""
+def test_a_run_is_kept_where_it_was_begun_wherever_the_process_works_by_then(tmp_path, monkeypatch):
     here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
+    for folder in (here, there):
+        folder.mkdir()
     monkeypatch.chdir(here)
-    made = runner("runs")
-    folder = made.folder
-    (there / folder).mkdir(parents=True)
+    trained, unused = runner("runs"), runner("runs")
+    assert trained.folder.parent == unused.folder.parent == here / "runs"
     monkeypatch.chdir(there)
-    del made
+    trained.train()
+    of_same_name = there / "runs" / unused.folder.name
+    of_same_name.mkdir(parents=True)
+    del unused  # with its folder, in which there is nothing
     gc.collect()
-    assert list(here.iterdir()) == []
-    assert (there / folder).is_dir()
+    assert list(here.glob("runs/*")) == [trained.folder]
+    assert list(there.rglob("*")) == [there / "runs", of_same_name]
+    assert (trained.folder / "checkpoints").is_dir()
 
 
+@pytest.mark.covers("H5")
 def test_without_a_name_the_time_is_the_name(tmp_path):
     made = runner(tmp_path)
     assert made.experiment_name == made.timestamp
