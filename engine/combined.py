@@ -11,6 +11,7 @@ from .passes import (
     Fitted,
     Passes,
     count_from,
+    estimates_its_length,
     moves_with_batches,
     passes_over,
     refit,
@@ -144,6 +145,7 @@ class _Several:
         self._data = data
         self._passes = passes
         self.moves_with_batches = any(map(moves_with_batches, passes.values()))
+        self.estimates_its_length = any(map(estimates_its_length, passes.values()))
 
     def rewind(self) -> None:
         for one in self._passes.values():
@@ -199,7 +201,8 @@ class _LongestPasses(_Several):
         iterators, first_pass = {}, []
         for name, one in self._passes.items():
             length = lengths[name]
-            if length is None:  # it may have begun again, nobody knows where
+            if length is None or (position > length and estimates_its_length(one)):
+                # it may have begun again, nobody knows where
                 with preserved():
                     walk = self.begin()
                     skip(walk, position)

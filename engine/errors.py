@@ -119,8 +119,15 @@ def nearest(given: str, known: Iterable[str]) -> str:
     Example:
         >>> nearest("EPOCH_COMPLETE", ["EPOCH_STARTED", "EPOCH_COMPLETED"])
         " Did you mean 'EPOCH_COMPLETED'?"
+        >>> nearest("epoch_complete", ["EPOCH_STARTED", "EPOCH_COMPLETED"])
+        " Did you mean 'EPOCH_COMPLETED'?"
         >>> nearest("lr", ["EPOCH_STARTED"])
         ''
     """
-    matches = difflib.get_close_matches(given, [str(name) for name in known], n=1)
+    names = [str(name) for name in known]
+    matches = difflib.get_close_matches(given, names, n=1)
+    if not matches:  # written in capitals, or without
+        folded = {name.casefold(): name for name in names}
+        close = difflib.get_close_matches(given.casefold(), folded, n=1)
+        matches = [folded[name] for name in close]
     return f" Did you mean {matches[0]!r}?" if matches else ""

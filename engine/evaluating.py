@@ -7,11 +7,15 @@ from typing import Any
 
 from .engine import Engine
 from .handler import Handler
+from .nested import map_nested
 from .placement.ranks import gathered, world_size
+from .serialization import stateful
 from .source import length_of
 from .stream.scalars import METRICS_COMPUTED
 
-__all__ = ["check_names", "empty_share", "evaluate", "measured", "report"]
+__all__ = [
+    "check_names", "empty_share", "evaluate", "give_back", "lasting", "measured", "report", "taken",
+]  # fmt: skip
 
 
 def evaluate(
@@ -123,3 +127,64 @@ def check_names(engine: Engine, handler: Handler, measures: Mapping[str, Any]) -
                     f"{name!r} is measured by {measures[name]} and, for handler {key!r}, by "
                     f"{theirs[name]}; give one of them another name or prefix."
                 )
+
+
+def lasting(evaluator: Engine, engine: Engine | None = None) -> dict[str, Any]:
+    """The handlers whose states outlast an evaluation, by key.
+
+    Args:
+        evaluator: what they are attached to.
+        engine: what it evaluates; those that are attached to this, too, are saved with it.
+
+    Example:
+        >>> from ignite.metrics import Average
+        >>> from footplate.handlers.curves import Curves
+        >>> from footplate.handlers.metrics import Metrics
+        >>> evaluator = Engine(lambda engine, batch: batch, name="val")
+        >>> _ = evaluator.attach(Metrics({"mean": Average()})), evaluator.attach(Curves())
+        >>> list(lasting(evaluator))
+        ['curves']
+    """
+    others = [] if engine is None else [*engine.handlers.values()]
+    return {
+        key: one
+        for key, one in stateful(evaluator).items()
+        if not getattr(one, "begins_anew", False) and not any(one is other for other in others)
+    }
+
+
+def taken(handlers: Mapping[str, Any]) -> dict[str, Any]:
+    """The states of handlers, which stay as they are when these go on.
+
+    Example:
+        >>> from footplate.handlers.curves import Curves
+        >>> curves = Curves()
+        >>> before = taken({"curves": curves})
+        >>> curves.values["loss"] = [(1, 0.5)]
+        >>> before
+        {'curves': {'values': {}}}
+    """
+    return {key: map_nested(_copied, one.state_dict()) for key, one in handlers.items()}
+
+
+def give_back(evaluator: Engine, handlers: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+    """Set handlers of an evaluator to states of theirs.
+
+    Args:
+        evaluator: what they are attached to, which an error names.
+        handlers: by key.
+        states: of some of them, or all.
+    """
+    for key, state in states.items():
+        try:
+            handlers[key].load_state_dict(state)
+        except Exception as error:
+            error.add_note(f"raised by handler {key!r} of {evaluator!r}, loading its state")
+            raise
+
+
+def _copied(value: Any) -> Any:
+    """A tensor or a set of its own; what else is not walked through does not change."""
+    if hasattr(value, "detach"):
+        return value.detach().clone()
+    return set(value) if type(value) is set else value

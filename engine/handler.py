@@ -20,6 +20,12 @@ __all__ = ["Handler", "connections", "key_of", "snake_case"]
 
 _NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
+_ELSEWHERE = re.compile(
+    "on_(?:(train|validation|valid|val|test|predict|fit)_)?(?:(epoch|batch)_)?(start|begin|end)"
+)
+"""How Keras and Lightning name their points."""
+_HERE = {"validation": "val", "valid": "val", "fit": "run", "batch": "iter"}
+
 
 class Handler:
     """Base of class handlers: ``engine.attach(handler)`` connects the methods that it has.
@@ -31,7 +37,8 @@ class Handler:
     be attached to several engines, unless it says that it is for one, and it must not keep any.
 
     If it has ``state_dict()`` and ``load_state_dict(state)``, they are saved and loaded with the
-    engine, under :attr:`name`.
+    engine, under :attr:`name`. If it has ``check_state(state)``, too, that may refuse a state by a
+    ``StateError``, before anything is loaded.
 
     Attributes:
         priority: where its methods run in the order; ``attach(…, priority=)`` beats it.
@@ -39,6 +46,8 @@ class Handler:
         for_one_engine: whether it keeps values of one engine, so that a second one is refused.
         replicated: whether its state is the same in all processes of a run, so that the first one
             saves it for all; or the keys of the state of which that is so.
+        begins_anew: whether its state is that of one run, so that an evaluator's, whose every
+            evaluation is a new run, is not saved with the trainer.
 
     Example:
         >>> from footplate import Engine
@@ -59,6 +68,7 @@ class Handler:
     name: str | None = None
     for_one_engine: bool = False
     replicated: bool | tuple[str, ...] = False
+    begins_anew: bool = False
     _owner: Callable[[], Any] = staticmethod(
         lambda: None
     )  # the engine, weakly, if only one will do
@@ -126,7 +136,7 @@ def connections(
         elif name not in known and _looks_like_one(name, known):
             raise HandlerError(
                 f"{type(handler).__name__}.{name} is named as if it handled something, but would "
-                f"never be called.{nearest(name, known)} If it is meant as it is, begin its name "
+                f"never be called.{_meant(name, known)} If it is meant as it is, begin its name "
                 f"with _."
             )
 
@@ -134,6 +144,18 @@ def connections(
 def _looks_like_one(name: str, known: list[str]) -> bool:
     """Whether a name is a slip of the pen, or one that another library would call."""
     return name.startswith("on_") or ("_" in name and bool(get_close_matches(name, known, 1, 0.9)))
+
+
+def _meant(name: str, known: list[str]) -> str:
+    """The end of an error message: what another library's name is here, or the nearest name."""
+    if found := _ELSEWHERE.fullmatch(name):
+        of, unit, end = (_HERE.get(part, part) for part in found.groups(""))
+        if of:
+            name = "_".join(filter(None, ("after" if end == "end" else "before", of, unit)))
+        else:
+            unit = "iteration" if unit == "iter" else unit
+            name = "_".join(filter(None, (unit, "completed" if end == "end" else "started")))
+    return nearest(name, known)
 
 
 def _own_methods(handler: Handler) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .beginning import check_data
 from .errors import DataError
-from .passes import Passes, moves_with_batches, passes_over
+from .passes import Passes, estimates_its_length, moves_with_batches, passes_over
 from .random import preserved
 from .samplers import samplers_in
 from .source import END, length_of
@@ -98,7 +98,8 @@ class IterLoader(Iterator[Any]):
         if self._known is not None and taken == self._known[-1]:
             self._stand(*self._known)
             return
-        if length := length_of(self.loader):
+        length = length_of(self.loader)
+        if length and not estimates_its_length(self._passes):
             epoch = max(taken - 1, 0) // length
             self._stand(epoch, taken - epoch * length, taken)
             return
@@ -171,7 +172,8 @@ class IterLoader(Iterator[Any]):
             )
         length = length_of(self.loader)
         over = length is not None and self.position >= length
-        if self.position and over and not moves_with_batches(self._passes):
+        tells = moves_with_batches(self._passes) or estimates_its_length(self._passes)
+        if self.position and over and not tells:
             return iter(())  # the pass is over: its end comes next
         self._passes_are_walked = True
         if self.position or self._begun == self.epoch:

@@ -19,6 +19,7 @@ __all__ = [
     "Resumable",
     "Through",
     "count_from",
+    "estimates_its_length",
     "moves_with_batches",
     "passes_over",
     "refit",
@@ -38,7 +39,8 @@ class Passes(Protocol):
 
     More are looked for: ``rewind()``, which has generators and counters of the data as they were
     before the pass under way; ``moves_with_batches``, true where what is saved moves with each
-    batch, so that none may be fetched ahead; and ``refit(position)``, which has the rest of a pass
+    batch, so that none may be fetched ahead; ``estimates_its_length``, true where a pass may have
+    more batches than the data say; and ``refit(position)``, which has the rest of a pass
     that was loaded shared out anew, as another number of processes has begun it. It returns how
     many batches a pass had and has, and the position to go on from; or ``None`` if it can't. Those
     that can have ``count_from(position)``, too: the rest is counted from another position then.
@@ -138,6 +140,7 @@ class Through:
         self._wrap = wrap
         self._fit = fit
         self.moves_with_batches = moves_with_batches(self._passes)
+        self.estimates_its_length = fit is None and estimates_its_length(self._passes)
 
     def begin(self) -> Iterator[Any]:
         """Begin a new pass."""
@@ -179,6 +182,11 @@ def moves_with_batches(passes: Passes | None) -> bool:
     return getattr(passes, "moves_with_batches", False)
 
 
+def estimates_its_length(passes: Passes | None) -> bool:
+    """Whether a pass may have more batches than the data say, so that only a walk can tell."""
+    return getattr(passes, "estimates_its_length", False)
+
+
 def rewind(passes: Passes) -> None:
     """Have what belongs to the data alone as it was before the pass under way was begun."""
     if callable(back := getattr(passes, "rewind", None)):
@@ -205,6 +213,7 @@ class _WalkedAgain:
 
     def __init__(self, data: Any) -> None:
         self._data = data
+        self.estimates_its_length = _deals_itself_out(data)
         self._start: Mapping[str, Any] | None = None
         self._warned = False
 
@@ -257,6 +266,7 @@ class _OfTheirOwn:
     def __init__(self, data: Any, keeper: Any) -> None:
         self._data = data
         self._keeper = keeper
+        self.estimates_its_length = _deals_itself_out(data)
         self._loaded: Mapping[str, Any] | None = None
         self._begun = False
 
@@ -302,6 +312,13 @@ class _OfTheirOwn:
 def _is_over(state: Any) -> bool:
     """Whether it is of a pass that is over; torchdata's loader would begin another one."""
     return isinstance(state, Mapping) and bool(state.get("_iterator_finished"))
+
+
+def _deals_itself_out(data: Any) -> bool:
+    """Whether it is a DataLoader over a stream, which each worker process cuts into batches."""
+    torch_data = sys.modules.get("torch.utils.data")
+    is_loader = torch_data is not None and isinstance(data, torch_data.DataLoader)
+    return is_loader and isinstance(data.dataset, torch_data.IterableDataset)  # type: ignore[union-attr]
 
 
 def _has_state(data: Any) -> bool:

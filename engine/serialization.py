@@ -139,7 +139,11 @@ def load(engine: Engine, given: Mapping[str, Any], *, strict: bool) -> LoadRepor
         progress = _exact_progress(exact) if exact else None
     except (TypeError, ValueError) as error:
         raise StateError(f"the state's key 'footplate' is not as it was saved: {error}.") from error
-    for key in attached.keys() & states.keys() if exact else ():
+    going = attached.keys() & states.keys() if exact else set()
+    for key in going:
+        if hasattr(attached[key], "check_state"):
+            attached[key].check_state(states[key])
+    for key in going:
         try:
             attached[key].load_state_dict(states[key])
         except Exception as error:

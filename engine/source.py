@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .errors import DataError
-from .passes import Passes, passes_over, refit, rewind
+from .passes import Passes, estimates_its_length, passes_over, refit, rewind
 
 __all__ = ["END", "NOTHING", "Source", "length_of"]
 
@@ -213,7 +213,8 @@ class Source:
     def _go_on(self, data: Any, position: int) -> Iterator[Any]:
         length = length_of(data)
         one_shot = hasattr(data, "__next__")  # may go on behind its length, as an IterLoader does
-        if length is not None and position > length and not one_shot:
+        beyond = length is not None and position > length and not one_shot
+        if beyond and not estimates_its_length(passes_over(data)):
             raise DataError(
                 f"the run stands behind batch {position} of its data, but these have "
                 f"only {length}; run with the data that it was begun with."

@@ -74,7 +74,8 @@ class Checkpoint(Handler):
         best: how many of the best to keep besides, by ``metric``. One that is among these is saved
             where it is measured, whether a save is due or not; of equals, the earlier is better.
         metric: the entry of ``engine.state.metrics`` to compare by.
-        mode: whether ``"max"`` or ``"min"`` of it is better.
+        mode: whether ``"max"`` or ``"min"`` of it is better; by default its name tells, as
+            ``"val_loss"`` does, and if it does not, ``"max"``.
         background: whether training goes on while a checkpoint is written; it waits for a copy
             only. One save is under way at a time. Its errors are raised at the next safe point,
             or when the run ends.
@@ -124,7 +125,7 @@ class Checkpoint(Handler):
         last: int = 1,
         best: int = 0,
         metric: str | None = None,
-        mode: Literal["max", "min"] = "max",
+        mode: Literal["max", "min"] | None = None,
         background: bool = False,
         config: object = None,
     ) -> None:
@@ -181,7 +182,7 @@ class Checkpoint(Handler):
     def safe_point(self, engine: Engine) -> None:
         """Save if that is due, or if a signal is about to stop the run."""
         state = engine.state
-        asked = self._due or self._looks or state.reason is not None
+        asked = self._due or self._looks or state.reason is not None or engine.should_terminate
         if asked or engine.progress.next is not Next.ITERATION or is_spent(state):
             self._decide(engine)
 
@@ -315,7 +316,7 @@ class Checkpoint(Handler):
 
         Raises:
             StateError: if the checkpoint does not fit what is there, or one that was named is not
-                there or broken.
+                there or broken; and if there are some, but none is whole.
         """
         self._writing.wait()
         together = self._joined()
@@ -350,7 +351,11 @@ class Checkpoint(Handler):
         together = self._joined()
         found = together.agreed(lambda: self._found(self.store, which, run=self.run, digests=True))
         if found is None:
-            raise StateError(f"this run has no {which} checkpoint in {self.store.directory}.")
+            raise StateError(
+                f"this run has no {which} checkpoint in {self.store.directory}. Another's are its "
+                f"own once it goes on from one by resume(); its weights alone are in "
+                f"load_checkpoint(find({str(self.store.directory)!r}, {str(which)!r})).weights."
+            )
         path, manifest = found
         with together.as_one(), self.contents.loading():
             self.store.load_weights(path, self.model)
@@ -442,8 +447,11 @@ class Checkpoint(Handler):
         self._written.add(path)
         if self._processes.rank:
             return path
+        spare = self._others()
+        if not manifest.exact:  # it takes no place of those that a run can go on from
+            spare += [path for path, one in self.store if one.exact]
         try:
-            self.store.prune(self.run, last=self.last, best=self.ranking.best, spare=self._others())
+            self.store.prune(self.run, last=self.last, best=self.ranking.best, spare=spare)
         except OSError as error:  # the next save tries again
             warnings.warn(f"older checkpoints stay: {error}.", RuntimeWarning, stacklevel=2)
         return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from ..engine.better import mode_of
 from ..engine.engine import Engine
 from ..engine.errors import nearest
 from ..engine.events import Event, EventList, Events
@@ -29,7 +30,8 @@ class EarlyStopping(Handler):
     Args:
         metric: an entry of ``engine.state.metrics``.
         patience: how many looks in a row without improvement end the run.
-        mode: whether ``"max"`` or ``"min"`` is better.
+        mode: whether ``"max"`` or ``"min"`` is better; by default the metric's name tells, as
+            ``"val_loss"`` does, and if it does not, ``"max"``.
         min_delta: by how much a value must be better than the best to count as an improvement.
         threshold: a value that is good enough: as good as this or better ends the run.
         divergence: a value that is hopeless: worse than this ends the run.
@@ -70,7 +72,7 @@ class EarlyStopping(Handler):
         metric: str,
         patience: int,
         *,
-        mode: Literal["max", "min"] = "max",
+        mode: Literal["max", "min"] | None = None,
         min_delta: float = 0.0,
         threshold: float | None = None,
         divergence: float | None = None,
@@ -79,13 +81,11 @@ class EarlyStopping(Handler):
         minimum: Minimum | None = None,
         when: Event | EventList = Events.EPOCH_COMPLETED,
     ) -> None:
-        if mode not in ("max", "min"):
-            raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
         if not min_delta >= 0:
             raise ValueError(f"min_delta is not negative, given {min_delta}.")
         self.metric = metric
         self.patience = whole("patience", patience)
-        self.sign = 1.0 if mode == "max" else -1.0
+        self.sign = 1.0 if mode_of(metric, mode) == "max" else -1.0
         self.min_delta = min_delta
         self.threshold = threshold
         self.divergence = divergence

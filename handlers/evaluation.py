@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..engine.channel import Suspended
 from ..engine.engine import Engine
 from ..engine.errors import nearest
-from ..engine.evaluating import check_names, measured, report
+from ..engine.evaluating import check_names, give_back, lasting, measured, report, taken
 from ..engine.events import Event, EventList, Events
 from ..engine.handler import Handler
 from ..engine.outermost import outermost
@@ -35,6 +37,9 @@ class Evaluation(Handler):
     known at once, when the last is done: ``val_clean_accuracy`` and ``val_noisy_accuracy``, say,
     of data ``{"clean": …, "noisy": …}``. An evaluation that a signal cuts goes on, when the run
     does, with the data that it was cut in, from their beginning.
+
+    Class handlers of an evaluator that have a state are saved with the engine that is evaluated,
+    and go on from there, but for those whose state is that of one run, as metrics.
 
     Args:
         evaluator: the engine to run; several by name or in a list.
@@ -86,18 +91,20 @@ class Evaluation(Handler):
         self._sources: dict[str, Source] = {}  # where in each data its evaluator stands
         self._reported: list[str] = []  # the names of the last metrics
         self._finished: dict[str, dict[str, Any]] = {}  # of an evaluation that a signal cut
+        self._engine: Callable[[], Engine | None] = lambda: None  # what is evaluated, weakly
         self._pairs()
 
     def on_register(self, engine: Engine) -> None:
         """Evaluate on the event asked for."""
         if any(engine is evaluator for evaluator, _ in self._pairs().values()):
             raise ValueError(f"{engine!r} can't evaluate itself; attach this to the trainer.")
+        self._engine = weakref.ref(engine)
         engine.register_events(METRICS_COMPUTED, behind=Events.ITERATION_COMPLETED)
         engine.add_event_handler(self.when, self._evaluate, priority=self.priority)
 
     def opened(self, engine: Engine) -> None:
         """Have the places of the evaluators' own sinks saved with the run, before they open."""
-        for evaluator in (_several(self.evaluator, _is_engine) or {"": self.evaluator}).values():
+        for evaluator in self._evaluators().values():
             for one in evaluator.handlers.values():
                 if isinstance(one, Sink):
                     one.expect(outermost(engine), evaluator)
@@ -110,19 +117,44 @@ class Evaluation(Handler):
         """What the data keep between passes: an order of their own, a generator.
 
         And the names of what was measured last; of an evaluation that was cut, what the runs that
-        were over have measured.
+        were over have measured; and of evaluators the states of their handlers, if any has one.
         """
-        return {
+        state = {
             "data": {name: source.state_dict() for name, source in self._sources.items()},
             "reported": list(self._reported),
             "finished": dict(self._finished) if is_plain(self._finished) else {},
         }
+        handlers = {
+            name: {key: handler.state_dict() for key, handler in found.items()}
+            for name, evaluator in self._evaluators().items()
+            if (found := lasting(evaluator, self._engine()))
+        }
+        return {**state, "handlers": handlers} if handlers else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Have the data, and an evaluation that was cut, go on from there."""
+        """Have data, handlers of evaluators, and an evaluation that was cut, go on from there.
+
+        Handlers without a state there, as of a run that was saved without them, stay as they are.
+        """
         self._sources = {name: Source(state=one) for name, one in state["data"].items()}
         self._reported = list(state["reported"])
         self._finished = dict(state["finished"])
+        given = state.get("handlers", {})
+        for name, evaluator in self._evaluators().items():
+            self._give_back(evaluator, given.get(name, {}))
+
+    def _give_back(self, evaluator: Engine, states: Mapping[str, Any]) -> None:
+        handlers = lasting(evaluator, self._engine())
+        for key in sorted(handlers.keys() ^ states.keys()):
+            one = f"handler {key!r} of {evaluator!r}"
+            told = (
+                f"there is no state of {one}, which begins anew."
+                if key in handlers
+                else f"there is a state of {one}, but no such handler any longer, so it is left; "
+                f"attach it if it was to go on."
+            )
+            warnings.warn(told, RuntimeWarning, stacklevel=3)
+        give_back(evaluator, handlers, {key: states[key] for key in handlers if key in states})
 
     def _evaluate(self, engine: Engine) -> None:
         pairs = self._pairs()
@@ -152,11 +184,20 @@ class Evaluation(Handler):
         self._reported = list(metrics)
 
     def _measured(self, name: str, evaluator: Engine, data: Any) -> dict[str, Any]:
+        handlers = lasting(evaluator, self._engine())
+        before = taken(handlers)
         evaluator.source = self._sources.get(name, evaluator.source)
         try:
             return measured(evaluator, data)
+        except Suspended:  # it runs whole when the run goes on
+            give_back(evaluator, handlers, before)
+            raise
         finally:
             self._sources[name] = evaluator.source
+
+    def _evaluators(self) -> dict[str, Engine]:
+        """Evaluators by name; one alone has the empty name."""
+        return _several(self.evaluator, _is_engine) or {"": self.evaluator}
 
     def _pairs(self) -> dict[str, tuple[Engine, Any]]:
         """Evaluators with their data by name; one alone has the empty name."""

@@ -81,6 +81,7 @@ class Metrics(Handler):
 
     priority = Priority.HIGH
     for_one_engine = True
+    begins_anew = True
 
     def __init__(
         self,
@@ -91,6 +92,10 @@ class Metrics(Handler):
         running: Mapping[str, Transform] | None = None,
         alpha: float = 0.98,
     ) -> None:
+        if metrics is not None and not isinstance(metrics, Mapping):
+            raise TypeError(
+                f"metrics are given by name, as {{'accuracy': Accuracy()}}; given {metrics!r:.80}."
+            )
         given = dict(metrics or {})
         usages = _by_name("usage", usage, given)
         transforms = _by_name("output_transform", output_transform, given)

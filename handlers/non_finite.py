@@ -7,11 +7,12 @@ from pathlib import Path
 
 from ..engine.checkpoints.store import CheckpointStore
 from ..engine.engine import Engine
+from ..engine.errors import HandlerError
 from ..engine.events import Events
 from ..engine.handler import Handler
 from ..engine.placement.ranks import world_size
 from ..engine.priority import Priority
-from ..engine.stream.scalars import SCALARS_LOGGED
+from ..engine.stream.scalars import SCALARS_LOGGED, VALUE_LOGGED
 
 __all__ = ["NonFiniteError", "StopOnNonFinite"]
 
@@ -65,6 +66,7 @@ class StopOnNonFinite(Handler):
 
     Raises:
         NonFiniteError: at the log point behind the iteration.
+        HandlerError: when a run begins in which nothing would be read.
 
     Example:
         >>> from footplate import Engine
@@ -90,6 +92,14 @@ class StopOnNonFinite(Handler):
         """Look at each log point."""
         engine.register_events(SCALARS_LOGGED, behind=Events.ITERATION_COMPLETED)
         engine.add_event_handler(SCALARS_LOGGED, self._look, priority=self.priority)
+
+    def opened(self, engine: Engine) -> None:
+        """Refuse to guard a run that would not be looked at."""
+        if VALUE_LOGGED.name not in engine.channels:
+            raise HandlerError(
+                f"{type(self).__name__} looks at what Scalars reads, and {engine!r} has none; "
+                f"attach a Scalars() too."
+            )
 
     def _look(
         self,

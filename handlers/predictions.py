@@ -74,6 +74,7 @@ class Predictions(Handler):
     """
 
     for_one_engine = True
+    begins_anew = True
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
 
 from .. import random
 from ..engine import Engine
@@ -16,6 +17,7 @@ from ..errors import StateError, nearest
 from ..placement.placement import Placement
 from ..serialization import is_plain, stateful
 from ..step.compiling import own_name
+from ..step.saved_optimizer import check_saved
 from .laying import laid_as
 from .plain import check_plain
 from .shards import is_sharded, take_out
@@ -113,7 +115,7 @@ class Contents:
         return weights, state
 
     def check_others(self, state: Mapping[str, Any], without: Collection[str] = ()) -> None:
-        """Refuse a state that holds others than there are.
+        """Refuse a state that holds others than there are, or that of another optimizer.
 
         Raises:
             StateError: naming both sides.
@@ -126,11 +128,16 @@ class Contents:
                 f"{_told(given)}; make the run as it was, or name in without= what it goes on "
                 f"without."
             )
+        for key in given:
+            if isinstance(self.others[key], Optimizer):
+                check_saved(self.others[key], state["others"][key], key)
 
     def check_handlers(
         self, engine: Engine, state: Mapping[str, Any], without: Collection[str] = ()
     ) -> None:
-        """Refuse a state of other handlers than there are.
+        """Refuse a state of other handlers than there are, or one that a handler can't take.
+
+        A handler that has ``check_state(state)`` is asked before anything is loaded.
 
         Raises:
             StateError: naming both sides.
@@ -142,6 +149,9 @@ class Contents:
         gone = {key: one for key, one in states.items() if key not in {*handlers, *without}}
         if added or gone:
             raise HandlersDiffer(added, gone)
+        for key, one in handlers.items():
+            if key not in without and hasattr(one, "check_state"):
+                one.check_state(states[key])
 
     def give_back(
         self, engine: Engine, state: Mapping[str, Any], without: Collection[str] = ()

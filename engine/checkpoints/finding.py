@@ -35,8 +35,9 @@ def find(
     by, as clocks may be set back. Of several directories, the one whose last checkpoint was
     written last by the clock comes first.
 
-    One that is not whole is warned about and passed over, unless it is named. One that is not
-    exact is never taken, unless it is named; then it is for the caller to say so.
+    One that is not whole is warned about and passed over, unless it is named. Where none is left
+    then, that is an error, so that no run begins anew in the place of one that was to go on. One
+    that is not exact is never taken, unless it is named; then it is for the caller to say so.
 
     Args:
         where: a store, or a URL of one; or a folder, in which checkpoints are looked for four
@@ -54,8 +55,8 @@ def find(
         its directory; ``None`` if there is nothing yet to be the last or the best.
 
     Raises:
-        StateError: if there is nothing of a name or at a path, or nothing whole; or checkpoints,
-            but none with a score to be the best.
+        StateError: if there is nothing of a name or at a path; or checkpoints, but none that is
+            whole, or none with a score to be the best.
         TypeError: if ``which`` is none of these.
 
     Example:
@@ -76,9 +77,16 @@ def find(
     if not isinstance(which, bool) and which not in ("last", "best"):
         return _named(where, which, run, digests)
     newest_first = _Saved.newest_first(_stores(where, depth), run)
-    if which != "best":
-        return _first_whole(newest_first, digests)
-    return _best(list(newest_first), digests)
+    broken: list[StateError] = []
+    if which == "best":
+        found = _best(list(newest_first), digests)
+    else:
+        found = _first_whole(newest_first, digests, broken)
+    if found is None and run is None:
+        for store in _stores(where, depth):
+            broken += getattr(store, "broken", list)()
+        _refuse(where, broken)
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,15 +115,35 @@ class _Saved:
             return 0
 
 
-def _first_whole(found: Iterable[_Saved], digests: bool) -> Path | None:
+def _first_whole(
+    found: Iterable[_Saved], digests: bool, broken: list[StateError] | None = None
+) -> Path | None:
+    """The first that is whole; what is wrong with those before it is added to ``broken``."""
     for one in found:
         try:
             one.store.verify(one.path, digests=digests)
         except StateError as error:
             warnings.warn(f"passed over: {error}", RuntimeWarning, stacklevel=3)
+            taken_away = isinstance(one.store, CheckpointStore) and not one.path.is_dir()
+            if broken is not None and not taken_away:
+                broken.append(error)
         else:
             return one.path
     return None
+
+
+def _refuse(where: Store | str | Path, broken: list[StateError]) -> None:
+    """Refuse to find nothing where there was something."""
+    if not broken:
+        return
+    place = where if isinstance(where, (str, Path)) else where.directory
+    shown = " ".join(map(str, broken[:_SHOWN]))
+    more = f" … and {len(broken) - _SHOWN} more." if len(broken) > _SHOWN else ""
+    raise StateError(
+        f"no checkpoint in {place} is whole and exact, so there is none to go on from: {shown}"
+        f"{more} Give the path of one that is somewhere else; to begin anew, take these away or "
+        f"give another folder."
+    )
 
 
 def _best(newest_first: list[_Saved], digests: bool) -> Path | None:
@@ -176,10 +204,13 @@ def _nothing_there(directory: Path, which: str, names: list[str]) -> str:
         return f"{which!r} is not in {directory}; give store_at(…) of where it is as the store."
     beside = [] if given.parent == Path() else _names_in(given.parent)
     shown = f"its last are {', '.join(map(repr, names[-_SHOWN:]))}" if names else "there are none"
+    hint = nearest(given.name, [*names, *beside])
+    if given.name.isdecimal():  # no number is a slip of the pen for another
+        others = sorted({*beside} - {*names})[-_SHOWN:]
+        hint = f" In {given.parent} there are {', '.join(map(repr, others))}." if others else ""
     return (
         f"there is no checkpoint {which!r}, neither by that name in {directory} ({shown}) nor at "
-        f"that path.{nearest(given.name, [*names, *beside])} Give one that is there, or 'last' or "
-        f"'best'."
+        f"that path.{hint} Give one that is there, or 'last' or 'best'."
     )
 
 

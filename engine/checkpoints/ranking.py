@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from ..better import mode_of
 from ..engine import Engine
 from ..errors import nearest
 from ..stream.scalars import scalars_of
@@ -23,7 +24,7 @@ class Ranking:
     Args:
         best: how many count as the best.
         metric: the entry of ``engine.state.metrics`` that makes the score; ``None`` for none.
-        mode: whether ``"max"`` or ``"min"`` of it is better.
+        mode: whether ``"max"`` or ``"min"`` of it is better; by default its name tells.
 
     Raises:
         ValueError: for ``best`` without ``metric`` or the other way round, and for numbers out of
@@ -39,14 +40,15 @@ class Ranking:
     """
 
     def __init__(
-        self, best: int = 0, metric: str | None = None, mode: Literal["max", "min"] = "max"
+        self,
+        best: int = 0,
+        metric: str | None = None,
+        mode: Literal["max", "min"] | None = None,
     ) -> None:
         self.best = whole("best", best, least=0)
         if (best > 0) != (metric is not None):
             raise ValueError(f"best={best} with metric={metric!r}: give both, or neither.")
-        if mode not in ("max", "min"):
-            raise ValueError(f"mode is 'max' or 'min', given {mode!r}.")
-        self.metric, self.sign = metric, 1.0 if mode == "max" else -1.0
+        self.metric, self.sign = metric, 1.0 if mode_of(metric, mode) == "max" else -1.0
         self._scores: list[float] = []  # the best first
 
     @property

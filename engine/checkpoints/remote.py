@@ -231,17 +231,26 @@ class RemoteStore:
         Raises:
             OSError: if they can't be read.
         """
+        found, broken = self._sorted_out()
+        for _, error in broken:
+            warnings.warn(f"passed over: {error}", RuntimeWarning, stacklevel=2)
+        yield from sorted(found, key=lambda pair: (pair[1].number, pair[0].name))
+
+    def broken(self) -> list[StateError]:
+        """What is wrong with those that are not whole; see :meth:`CheckpointStore.broken`."""
+        return [error for sizes, error in self._sorted_out()[1] if len(_files_in(sizes)) > 1]
+
+    def _sorted_out(self) -> tuple[list[tuple[Path, Manifest]], list[tuple[_Sizes, StateError]]]:
+        """The whole ones, and the files of the others with what is wrong with them."""
         found, broken = [], []
         with self._naming(f"the checkpoints in {self.url} could not be read"):
             for name, sizes in self._listing().items():
                 try:
                     found.append((self.directory / name, self._read(name, sizes)))
                 except StateError as error:
-                    if _looks_like_one(sizes) and not _is_claimed(sizes):
-                        broken.append(error)
-        for one in broken:
-            warnings.warn(f"passed over: {one}", RuntimeWarning, stacklevel=2)
-        yield from sorted(found, key=lambda pair: (pair[1].number, pair[0].name))
+                    if _files_in(sizes) and not _is_claimed(sizes):
+                        broken.append((sizes, error))
+        return found, broken
 
     def prune(self, run: str, *, last: int, best: int, spare: Collection[Path] = ()) -> None:
         """Take away this run's checkpoints, but for some; see :meth:`CheckpointStore.prune`."""
@@ -439,8 +448,9 @@ def _is_claimed(files: Collection[str]) -> bool:
     return any(file.endswith(_CLAIM) for file in files)
 
 
-def _looks_like_one(files: Collection[str]) -> bool:
-    return any(file in files for file in (_MANIFEST, MODEL, STATE))
+def _files_in(files: Collection[str]) -> list[str]:
+    """Those that a checkpoint has."""
+    return [file for file in (_MANIFEST, MODEL, STATE) if file in files]
 
 
 def _opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

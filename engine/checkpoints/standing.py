@@ -18,7 +18,8 @@ def ends(engine: Engine) -> bool:
     """Whether this safe point is the last one of the run."""
     following, state = engine.progress.next, engine.state
     over = following is Next.EPOCH_STARTED and is_done(state)
-    return over or is_spent(state) or following is Next.TERMINATE
+    asked = following is Next.TERMINATE or bool(engine.should_terminate)
+    return over or asked or is_spent(state)
 
 
 def has_ended_an_epoch(engine: Engine) -> bool:

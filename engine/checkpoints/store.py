@@ -284,14 +284,28 @@ class CheckpointStore:
 
         Those that are not whole are passed over with a warning, and what is none in silence.
         """
-        found = []
+        found, broken = self._sorted_out()
+        for _, error in broken:
+            warnings.warn(f"passed over: {error}", RuntimeWarning, stacklevel=2)
+        yield from sorted(found, key=lambda pair: (pair[1].number, pair[0].name))
+
+    def broken(self) -> list[StateError]:
+        """What is wrong with each that was one, and is not whole any longer.
+
+        What has one of a checkpoint's files alone may never have been one: weights for others.
+        """
+        return [error for path, error in self._sorted_out()[1] if len(_files_in(path)) > 1]
+
+    def _sorted_out(self) -> tuple[list[tuple[Path, Manifest]], list[tuple[Path, StateError]]]:
+        """The whole ones, and what is wrong with the others."""
+        found, broken = [], []
         for path in self._places():
             try:
                 found.append((path, self.manifest(path)))
             except StateError as error:
                 if path.is_dir():  # else somebody took it away meanwhile
-                    warnings.warn(f"passed over: {error}", RuntimeWarning, stacklevel=2)
-        yield from sorted(found, key=lambda pair: (pair[1].number, pair[0].name))
+                    broken.append((path, error))
+        return found, broken
 
     def prune(self, run: str, *, last: int, best: int, spare: Collection[Path] = ()) -> None:
         """Take away this run's checkpoints, but for the last and the best.
@@ -401,7 +415,12 @@ def _checked_name(name: str) -> str:
 
 
 def _looks_like_one(path: Path) -> bool:
-    return any(os.path.lexists(path / file) for file in (_MANIFEST, MODEL, STATE))
+    return bool(_files_in(path))
+
+
+def _files_in(path: Path) -> list[str]:
+    """Those of a checkpoint's files that are there."""
+    return [file for file in (_MANIFEST, MODEL, STATE) if os.path.lexists(path / file)]
 
 
 def _write_weights(directory: Path, weights: Mapping[str, Tensor]) -> Files:

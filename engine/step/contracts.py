@@ -336,7 +336,7 @@ def contract_of(model: nn.Module, loss: Any = None, name: str | Contract | None 
 
     Raises:
         ValueError: for an unknown name.
-        TypeError: if none fits, with what each of them needs.
+        TypeError: if none fits, with what each of them needs; and for a class in place of a loss.
 
     Example:
         >>> import torch
@@ -345,6 +345,12 @@ def contract_of(model: nn.Module, loss: Any = None, name: str | Contract | None 
     """
     if isinstance(name, Contract):
         return name
+    for one in loss.values() if isinstance(loss, Mapping) else (loss,):
+        if isinstance(one, type):  # called with an answer and a target it makes an object of them
+            raise TypeError(
+                f"loss={one.__name__} is a class, and a loss is what can be called with an answer "
+                f"and a target; give an instance, loss={one.__name__}()."
+            )
     if name is not None:
         return _named(name)(model, loss)
     if loss is None and (guest := guest_contract(model)) is not None:

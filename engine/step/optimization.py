@@ -19,6 +19,7 @@ from ..priority import Priority
 from .accumulation import Accumulation, Window
 from .announcer import Announcer
 from .precision import Precision, single
+from .saved_optimizer import check_saved
 from .sharing import open_windows, trainable
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ __all__ = ["Clip", "Optimization"]
 
 Clip = Callable[[Sequence[Tensor]], "Tensor | None"]
 """Bounds the gradients of parameters in place, and may return their norm before that."""
+
+_KEYS = {"optimizer", "scaler", "window"}  # of a state
 
 
 class Optimization(Handler):
@@ -412,9 +415,13 @@ class Optimization(Handler):
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer, the scaler, and what an open window holds, its gradients included."""
+        """The optimizer, the scaler, and what an open window holds, its gradients included.
+
+        A window that holds nothing is saved, too, if the loss of another optimizer has left
+        gradients in it, which go into the next step.
+        """
         open_window = None
-        if self.window.held:
+        if self.window.held or self._has_left_overs():
             keep = torch.clone if self.placement is None else self.placement.kept
             gradients = [None if p.grad is None else keep(p.grad) for p in self.parameters]
             open_window = {**self.window.state_dict(), "gradients": gradients}
@@ -424,22 +431,25 @@ class Optimization(Handler):
             "window": open_window,
         }
 
+    def _has_left_overs(self) -> bool:
+        """Whether there are gradients beside those of its own window; zeros are none."""
+        if self.alone:  # or a window would hold them
+            return False
+        left = [one.grad for one in self.parameters if one.grad is not None]
+        zeroed = self._own_zero_grad and self.placement is None  # which may ask other processes
+        return any(one.is_sparse or bool(one.any()) for one in left) if zeroed else bool(left)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that :meth:`state_dict` gave.
 
         Raises:
-            StateError: if it belongs to another kind of optimization.
+            StateError: if it belongs to another kind of optimization; nothing is loaded then.
         """
-        if state.keys() != {"optimizer", "scaler", "window"}:
+        if state.keys() != _KEYS:
             raise StateError(
                 f"the state of {self.name!r} has optimizer, scaler and window, not {sorted(state)}."
             )
-        if (state["scaler"] is None) != (self.scaler is None):
-            was = "without" if state["scaler"] is None else "with"
-            raise StateError(
-                f"the state of {self.name!r} was saved {was} a scaler, but its precision is "
-                f"{self.precision.kind!r}; go on with the precision that the run was begun with."
-            )
+        self.check_state(state)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler is not None:
             self._load_scaler(state["scaler"])
@@ -447,6 +457,22 @@ class Optimization(Handler):
         self.window.begin(self.accumulation.size_in(1))
         if state["window"] is not None:
             self._load_window(dict(state["window"]))
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse the state of another kind of optimization; a checkpoint asks before it loads.
+
+        Raises:
+            StateError: saying what was saved and what is there.
+        """
+        if not state.keys() >= _KEYS:  # what a class of the user's own saves, it checks itself
+            return
+        if (state["scaler"] is None) != (self.scaler is None):
+            was = "without" if state["scaler"] is None else "with"
+            raise StateError(
+                f"the state of {self.name!r} was saved {was} a scaler, but its precision is "
+                f"{self.precision.kind!r}; go on with the precision that the run was begun with."
+            )
+        check_saved(self.optimizer, state["optimizer"], self.name)
 
     def _load_scaler(self, state: Mapping[str, Any]) -> None:
         if self.scaler is not None:

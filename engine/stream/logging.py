@@ -28,7 +28,7 @@ def log(
         name: what it is called.
         value: a number, or a tensor of one, which stays on its device until it is read.
         on: whether it is logged as it comes, or as the mean of an epoch.
-        weight: what it weighs in means; 1 by default.
+        weight: what it weighs in means; by default the samples in the batch.
         bar: whether progress bars show it.
         to: the sinks that it is for; all by default.
 

@@ -39,6 +39,7 @@ class LightningOutputs(Handler):
 
     name = "lightning_outputs"
     for_one_engine = True
+    begins_anew = True
 
     def __init__(self, trainer: LightningTrainer, role: str) -> None:
         self.trainer = trainer

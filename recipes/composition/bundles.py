@@ -353,7 +353,11 @@ def statistics(processor: LogProcessorCfg) -> dict[str, Statistic]:
 
 
 class _ConfigFile(Handler):
-    """Writes what a run is made with into its folder when it begins."""
+    """Writes what a run is made with into its folder when it begins.
+
+    In the folder of a run that goes on it waits for an iteration, as what can't go on, say with
+    another seed, is to leave the run as it is.
+    """
 
     priority = Priority.VERY_HIGH
     name = "config_file"
@@ -363,6 +367,14 @@ class _ConfigFile(Handler):
 
     def opened(self, engine: Engine) -> None:
         """Write it; what evaluates has nothing to add to what training was made with."""
-        there = (self._runner.folder / "config.yaml").exists()
-        if is_first() and (engine.name == "train" or not there):
+        if not is_first():
+            return
+        if not (self._runner.folder / "config.yaml").exists():
             self._runner.dump_config()
+        elif engine.name == "train":
+
+            def write() -> None:
+                subscription.remove()
+                self._runner.dump_config()
+
+            subscription = engine.add_event_handler(Events.ITERATION_STARTED, write)

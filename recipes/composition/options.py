@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ...engine.amount import Amount
 from ...engine.engine import Engine
 from ...engine.whole import whole
+from ..config.layers import dump
 from ..config.problems import OptionError
 
 __all__ = [
@@ -124,6 +125,7 @@ class TrainCfg:
                 raise OptionError(
                     "dynamic_intervals", f"holds pairs (milestone, interval), given {pair!r}."
                 )
+        _check_loss(self)
         self._check_choices()
 
     def _check_choices(self) -> None:
@@ -200,6 +202,7 @@ class EvalCfg:
     def __post_init__(self) -> None:
         """Refuse what can't be meant."""
         _part(self, "limit_batches")
+        _check_loss(self)
         if self.fp16 and self.precision == "fp32":
             raise OptionError("precision", "is 'fp32', but fp16=True asks for half of it.")
         if self.step is not None and self.engine is not None:
@@ -407,3 +410,17 @@ def _part(options: object, name: str) -> None:
     except (ValueError, TypeError) as error:
         raise OptionError(name, str(error)) from None
     object.__setattr__(options, name, value)
+
+
+def _check_loss(options: TrainCfg | EvalCfg) -> None:
+    """Refuse a class, which would be called with an answer and a target to make an object."""
+    losses = options.loss.values() if isinstance(options.loss, Mapping) else (options.loss,)
+    for one in losses:
+        if isinstance(one, type):
+            local = "<" in one.__qualname__  # which no configuration could name
+            named = "" if local else f", or in a configuration {{{dump({'type': one}).strip()}}}"
+            raise OptionError(
+                "loss",
+                f"is a function, or an instance of a class, given the class {one.__name__}; write "
+                f"{one.__name__}(){named}.",
+            )

@@ -20,12 +20,15 @@ from ...engine.step.optimization import Optimization
 from ...engine.stream.journal import set_aside
 from ...handlers.checkpoint import Checkpoint
 from ...handlers.lr_schedule import LRSchedule
+from ...handlers.run_record import RunRecord
 from ..config.layers import dump
+from ..config.paths import split
+from ..config.problems import ABSENT
 from ..config.yaml_files import parsed
 from .engines import Engines
 from .folders import checkpoint_to_resume
-from .keeping import kept
-from .schedules import durations
+from .keeping import differing, kept, put
+from .schedules import DURATIONS, OURS, durations
 
 __all__ = ["Saving"]
 
@@ -93,6 +96,8 @@ class Saving(Engines):
         left += [] if resume_param_scheduler else [str(one.name) for one in self.param_schedulers]
         with self._telling_durations():
             found = self.checkpoint.resume(self.trainer, str(self.to_resume), without=left)
+        if found is not None:
+            self._keep_options(found, left)
         self._loaded, self._resumed = found, True
         return found
 
@@ -115,6 +120,7 @@ class Saving(Engines):
         elif found is not None and trainer is not None and not self.is_trial:
             with self._telling_durations():
                 self._loaded = self._go_on(trainer, found)
+            self._keep_options(found)
         elif found is not None:
             with self.placement.loading(self.model):
                 CheckpointStore(found.parent).load_weights(found, self.model)
@@ -158,6 +164,35 @@ class Saving(Engines):
                     f"with {name}={made} in param_scheduler; for another schedule from here on, "
                     f"begin a run with the weights alone: load_from=path."
                 )
+
+    def _keep_options(self, found: Path, without: Collection[str] = ()) -> None:
+        """Note the options of optimizers and schedules that a checkpoint's states go on with.
+
+        What a configuration says otherwise is warned about, as nothing would come of it.
+        """
+        schedules = [str(one.name) for one in self.param_schedulers]
+        held = {"optim_wrapper": [*self.optimizations], "param_scheduler": schedules}
+        was, now = self.checkpoint.store.manifest(found).config, self.plain_config
+        changed = [
+            (path, before, after)
+            for name, states in held.items()
+            if name in was and name in now and not {*states} <= {*without}
+            for path, before, after in differing(was[name], now[name], name)
+            if _is_of_a_state(path)
+        ]
+        if not changed:
+            return
+        for path, before, _ in changed:
+            put(now, path, before)
+        for one in self.trainer.handlers.values():
+            if isinstance(one, (Checkpoint, RunRecord)) and one.config:
+                one.config = {**one.config, **{name: now[name] for name in held if name in now}}
+        told = (f"{path}={_said(before)} and not {_said(after)}" for path, before, after in changed)
+        _warn(
+            f"the run goes on with {', '.join(told)}, as optimizers and schedules are what "
+            f"{found} has of them, whatever the configuration says. For other values from here "
+            f"on, begin a run with the weights alone: load_from=path."
+        )
 
     def _take_seed(self) -> None:
         """Take the seed of a run that is resumed by hand, unless one was given."""
@@ -206,6 +241,19 @@ def _trains(one: Any) -> bool:
     if isinstance(one, Mapping):
         return "optimizer" in one or "schedulers" in one
     return isinstance(one, (Optimization, LRSchedule))
+
+
+def _is_of_a_state(path: str) -> bool:
+    """Whether what a configuration says there is part of the state of what is made of it."""
+    first, *parts = split(path)
+    if first == "param_scheduler":
+        # durations are told of apart, as they may have been filled in
+        return not {"type", "lr_lambda", *OURS, *DURATIONS} & {*parts}
+    return parts[-1:] != ["type"] and ("optimizer" in parts or "paramwise_cfg" in parts)
+
+
+def _said(value: Any) -> str:
+    return "nothing" if value is ABSENT else repr(value)
 
 
 def _warn(text: str) -> None:

@@ -23,15 +23,17 @@ from .mmengine.schedules import in_torchs_words, is_given, is_ranged, is_users, 
 from .monitoring import monitored
 from .slips import slips, taken_by
 
-__all__ = ["check_schedules", "durations", "schedules"]
+__all__ = ["DURATIONS", "OURS", "check_schedules", "durations", "schedules"]
 
 Unit = Literal["epoch", "iteration", "step"]
 _UNITS = ("epoch", "iteration", "step")
-_OURS = ("by_epoch", "unit", "begin", "end", "metric", "monitor", "convert_to_iter_based")
-_DURATIONS = ("T_max", "total_iters", "total_steps")  # filled in, where nobody says them
+OURS = ("by_epoch", "unit", "begin", "end", "metric", "monitor", "convert_to_iter_based")
+"""What is said of a scheduler besides the arguments of its class."""
+DURATIONS = ("T_max", "total_iters", "total_steps")
+"""How long a scheduler takes, which is filled in where nobody says it."""
 _RANGE = ("begin", "end")
 _PLURALS = {"epoch": "epochs", "iteration": "iterations", "step": "optimizer steps"}
-_IN_UNITS = (*_RANGE, "T_0", "step_size", *_DURATIONS)  # what counts epochs or iterations
+_IN_UNITS = (*_RANGE, "T_0", "step_size", *DURATIONS)  # what counts epochs or iterations
 _OPTIMIZER = ("optimizer", "params")
 
 
@@ -127,7 +129,7 @@ def durations(handlers: Iterable[LRSchedule]) -> Iterator[tuple[Any, str, Any]]:
     for handler in handlers:
         for several in handler.schedulers.values():
             for part in (part for one in several for part in parts_of(one)):
-                for name in _DURATIONS:
+                for name in DURATIONS:
                     if hasattr(part, name):
                         yield part, name, getattr(part, name)
 
@@ -150,11 +152,11 @@ def check_schedules(given: Any, path: str, objects: Objects) -> Iterator[Problem
 
 def _check_one(given: dict[str, Any], path: str, objects: Objects) -> Iterator[Problem]:
     given = in_torchs_words(given)
-    ours = {name: given.pop(name) for name in _OURS if name in given}
-    for slip in slips(given, _OURS, taken_by(given["type"], objects, PARAM_SCHEDULERS), path):
+    ours = {name: given.pop(name) for name in OURS if name in given}
+    for slip in slips(given, OURS, taken_by(given["type"], objects, PARAM_SCHEDULERS), path):
         given.pop(slip.path.rpartition(".")[2])
         yield slip
-    missing = tuple(name for name in (*_OPTIMIZER, *_DURATIONS) if name not in given)
+    missing = tuple(name for name in (*_OPTIMIZER, *DURATIONS) if name not in given)
     yield from objects.check(given, path, PARAM_SCHEDULERS, injected=missing)
     if ours.get("unit", "epoch") not in _UNITS:
         yield Problem(
@@ -263,7 +265,7 @@ def _build(
     if problems := list(_check_one(dict(spec), path, objects)):
         raise ConfigError(problems)
     spec = in_torchs_words(spec)
-    ours = {name: spec.pop(name) for name in _OURS if name in spec}
+    ours = {name: spec.pop(name) for name in OURS if name in spec}
     unit: Unit = ours.get("unit") or ("epoch" if ours.get("by_epoch", True) else "iteration")
     if ours.get("convert_to_iter_based") and unit == "epoch":
         batches = _batches_in_epoch(length, f"{path}.convert_to_iter_based")
@@ -313,7 +315,7 @@ def _times(options: Mapping[str, Any], batches: int) -> dict[str, Any]:
 def _unsaid(kind: Any, spec: Mapping[str, Any], *, fills: bool) -> Iterator[str]:
     """The durations that nobody says: not even torch by a default, or against it by an end."""
     parameters = inspect.signature(kind).parameters
-    for name in _DURATIONS:
+    for name in DURATIONS:
         if name in parameters and name not in spec and "epochs" not in spec:
             default = parameters[name].default
             if fills or default is None or default is inspect.Parameter.empty:

@@ -109,6 +109,12 @@ class Settings:
         )
 
 
+_INSTEAD = {
+    "custom_imports": " What a module defines is imported by its path, as type: my_module.Net."
+}
+"""What to do, where a name of MMEngine has nothing in its place."""
+
+
 def problems_in(
     arguments: Mapping[str, Any], objects: Objects, runner: Callable[..., Any] | None = None
 ) -> list[Problem]:
@@ -132,7 +138,7 @@ def problems_in(
             found.extend(_CHECKS[name](value, name, objects))
         else:
             reason = "the runner has no such argument"
-            hint = nearest(str(name), _CHECKS)
+            hint = _INSTEAD.get(str(name)) or nearest(str(name), _CHECKS)
             found.append(Problem(path=str(name), given=value, reason=reason, hint=hint))
     found.extend(_contradictions(arguments, objects))
     found.extend(check_monitored(arguments, objects))

@@ -132,6 +132,9 @@ class Finder:
         if self.allowed and name in names:
             return self._forbidden(name)
         hint = _known(name, names)
+        if name.isidentifier() and not self.allowed and not nearest(name, names):
+            hint += " A name is known once the module that registers it is imported; its path, as "
+            hint += f"my_module.{name}, imports it."
         return TypeNotFound(name, f"there is no {what} of this name", hint, names)
 
     def _at(self, path: str) -> Callable[..., Any]:

@@ -346,7 +346,8 @@ def _on_trial(
     except OptionError as error:
         at = f"{path}.{error.name}" if path else error.name
         given = arguments.get(error.name, ABSENT)
-        given = ABSENT if "given" in error.reason else given  # it is told once
+        whole = error.reason.endswith(".") or "given" in error.reason  # which says all, and once
+        given = ABSENT if whole else given
         return [Problem(path=at, given=given, reason=error.reason)]
     except Exception as error:  # whatever the class raises of values that it does not take
         known = isinstance(error, (ValueError, TypeError)) and str(error)

@@ -271,6 +271,14 @@ def test_points_without_a_role_need_no_name():
         ("after_train_iters", "after_train_iter"),
         ("before_train_epochs", "before_train_epoch"),
         ("on_exceptions", "on_exception"),
+        ("on_epoch_end", "epoch_completed"),  # of Keras, or of Lightning
+        ("on_batch_begin", "iteration_started"),
+        ("on_batch_end", "iteration_completed"),
+        ("on_train_epoch_end", "after_train_epoch"),
+        ("on_train_batch_end", "after_train_iter"),
+        ("on_validation_batch_start", "before_val_iter"),
+        ("on_train_end", "after_train"),
+        ("on_fit_start", "before_run"),
     ],
 )
 def test_a_method_that_is_named_almost_like_an_event_is_refused(engine, name, meant):

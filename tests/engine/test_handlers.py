@@ -108,6 +108,11 @@ def test_an_unknown_event_is_refused_with_the_nearest_name(engine):
     assert isinstance(refused.value, ValueError)
 
 
+def test_the_nearest_name_is_found_in_small_letters_too(engine):
+    with pytest.raises(EventError, match=r"Did you mean 'ITERATION_COMPLETED'\?"):
+        engine.add_event_handler("iteration_completed", print)
+
+
 def test_of_several_events_all_are_handled_or_none(engine):
     with pytest.raises(EventError, match="'NEVER' is not an event"):
         engine.add_event_handler(Events.STARTED | "NEVER", print)

@@ -25,12 +25,22 @@ from footplate.engine.data.in_memory import InMemoryLoader
 from footplate.engine.data.order import ordered_loader
 from footplate.engine.errors import StateError
 from footplate.engine.handler import Handler
+from footplate.engine.minimum import Minimum
 from footplate.engine.random import seed_all
+from footplate.engine.serialization import stateful
+from footplate.engine.step.events import StepEvents
+from footplate.engine.step.optimization import Optimization
+from footplate.engine.step.training import training_step
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.early_stopping import EarlyStopping
 from footplate.handlers.evaluation import Evaluation
+from footplate.handlers.limits import MaxSteps, MaxTime
 from footplate.handlers.sampler_seed import SamplerSeed
 from footplate.handlers.scalars import Scalars
+
+
+def momentum(model: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 
 class Run:
@@ -39,7 +49,7 @@ class Run:
     def __init__(self, folder: Path, **options) -> None:
         torch.manual_seed(0)
         self.model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.optimizer = momentum(self.model)
         self.trainer = Engine(self.step, name="train")
         self.scores = {1: 0.5, 2: 0.9, 3: 0.9, 4: 0.1}
         self.trainer.add_event_handler(
@@ -168,8 +178,11 @@ def test_a_flipped_bit_is_found(tmp_path):
     path.write_bytes(content)
     other = Run(tmp_path)
     before = other.weights()
-    with pytest.warns(RuntimeWarning, match="digest differs"):
-        assert other.checkpoint.resume(other.trainer) is None
+    with (
+        pytest.warns(RuntimeWarning, match="digest differs"),
+        pytest.raises(StateError, match=r"none to go on from: .*digest differs"),
+    ):
+        other.checkpoint.resume(other.trainer)
     with pytest.raises(StateError, match="digest differs"):
         other.checkpoint.resume(other.trainer, "00000005")
     assert same(other.weights(), before)
@@ -238,6 +251,57 @@ def test_the_metric_must_be_there_when_a_save_is_due(tmp_path):
 def test_nonsense_is_refused(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         Checkpoint(tmp_path, torch.nn.Linear(1, 1), **options)
+
+
+def test_an_error_soon_after_a_resume_leaves_what_was_resumed(tmp_path):
+    first = Run(tmp_path, last=3)
+    first.trainer.run(first.data, max_epochs=3)
+    second = Run(tmp_path)
+    second.checkpoint.resume(second.trainer, "00000005")
+    second.trainer.on(Events.ITERATION_STARTED(once=7))(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        second.trainer.run(second.data)
+    assert names(tmp_path) == ["00000005", "00000007-inexact", "00000010", "00000015"]
+
+
+@pytest.mark.covers("B5", "G1", "G4")
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("ended_by", ["steps", "time", "early stopping", "a handler"])
+def test_a_run_that_ends_at_a_safe_point_amid_an_epoch_is_saved_there(
+    tmp_path, ended_by, background
+):
+    whole = Run(tmp_path / "whole")
+    whole.trainer.run(whole.data, max_epochs=3)
+
+    def made() -> Run:
+        run = Run(tmp_path / "cut", background=background)
+        run.trainer.register_events(*StepEvents)
+        run.trainer.on(Events.ITERATION_COMPLETED)(
+            lambda e: e.fire_event(StepEvents.OPTIMIZER_STEPPED, optimization=None)
+        )
+        return run
+
+    cut = made()
+    if ended_by == "steps":
+        cut.trainer.attach(MaxSteps(7))
+    elif ended_by == "time":
+        limit = cut.trainer.attach(MaxTime(600))
+        at_seven = Events.ITERATION_COMPLETED(once=7)
+        cut.trainer.on(at_seven)(lambda: setattr(limit, "limit", 1e-9))
+    elif ended_by == "early stopping":
+        cut.trainer.attach(EarlyStopping("score", 9, threshold=0.1, minimum=Minimum(iters=7)))
+    else:
+        cut.trainer.on(Events.SAFE_POINT)(lambda e: e.state.iteration == 7 and e.terminate())
+    state = cut.trainer.run(cut.data, max_epochs=3)
+    assert (state.iteration, state.reason) == (7, "terminated")
+    assert names(tmp_path / "cut") == ["00000007"]
+
+    resumed = made()
+    ended = stateful(cut.trainer).keys() - stateful(resumed.trainer).keys()
+    resumed.checkpoint.resume(resumed.trainer, without=ended)
+    resumed.trainer.run(resumed.data)
+    assert resumed.trainer.state.iteration == 15
+    assert same(resumed.weights(), whole.weights())
 
 
 def test_after_the_best_was_resumed_the_new_branch_is_what_is_last(tmp_path):
@@ -812,6 +876,62 @@ def test_a_resume_that_is_refused_changes_nothing(tmp_path):
     assert other.trainer.state.iteration == 0
 
 
+def adam(model):
+    return torch.optim.Adam(model.parameters())
+
+
+def split(model):
+    return torch.optim.SGD([{"params": [one]} for one in model.parameters()], lr=0.1)
+
+
+def trained(folder, made, *, by_hand, seed=0):
+    """A run by an optimizer that a training step drives, or one that is saved besides."""
+    torch.manual_seed(seed)
+    model = torch.nn.Linear(4, 1)
+    optimizer = made(model)
+    step = training_step(model, optimizer, torch.nn.functional.mse_loss)
+    trainer = Engine((lambda engine, batch: None) if by_hand else step, name="train")
+    others = {"optimization": optimizer} if by_hand else {}
+    return model, trainer, trainer.attach(Checkpoint(folder, model, others))
+
+
+@pytest.mark.covers("G1")
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (adam, r"saved by another kind .* with lr, momentum, .*; the Adam .* needs betas, eps,"),
+        (
+            split,
+            r"saved with 1 parameter group of 2 parameters, but the SGD .* groups of 1 and 1 param",
+        ),
+    ],
+)
+def test_another_optimizer_is_refused_and_nothing_is_changed(tmp_path, made, said, by_hand):
+    data = [(torch.ones(8, 4), torch.ones(8, 1))]
+    _, trainer, _ = trained(tmp_path, momentum, by_hand=by_hand)
+    trainer.run(data)
+    model, trainer, checkpoint = trained(tmp_path, made, by_hand=by_hand, seed=1)
+    before = [one.clone() for one in model.parameters()]
+    with pytest.raises(StateError, match=rf"'optimization' was {said}.*without=\['optimization'\]"):
+        checkpoint.resume(trainer)
+    assert same(list(model.parameters()), before)
+    assert checkpoint.resume(trainer, without=["optimization"])
+    assert trainer.run(data, max_epochs=2).iteration == 2
+
+
+def test_what_an_older_torch_saved_lacks_switches_that_are_added(tmp_path):
+    (weight,) = torch.nn.Linear(1, 1, bias=False).parameters()
+    optimization = Optimization(torch.optim.AdamW([weight], lr=0.5))
+    saved = optimization.state_dict()
+    for name in ("maximize", "foreach", "capturable", "fused", "decoupled_weight_decay"):
+        del saved["optimizer"]["param_groups"][0][name]
+    optimization = Optimization(torch.optim.AdamW([weight]))
+    optimization.load_state_dict(saved)
+    assert optimization.update(weight.sum())
+    assert optimization.optimizer.param_groups[0]["lr"] == 0.5
+
+
 class Picky:
     def state_dict(self):
         return {}
@@ -978,3 +1098,22 @@ def test_the_first_run_of_an_experiment_finds_none_to_go_on_from(tmp_path):
         assert (found is None) == (epochs == 1)
         run.trainer.run(run.data, max_epochs=epochs)
     assert run.trainer.state.iteration == 10
+
+
+@pytest.mark.covers("G1")
+def test_of_a_loss_the_least_is_the_best_unless_it_is_said_otherwise(tmp_path):
+    for name, options, best in (
+        ("loss", {"metric": "val_loss"}, "00000015"),
+        ("said", {"metric": "val_loss", "mode": "max"}, "00000005"),
+        ("score", {"metric": "score"}, "00000005"),
+    ):
+        run = Run(tmp_path / name, best=1, last=1, **options)
+        falling = {1: 3.0, 2: 2.0, 3: 1.0}
+        run.scores = falling
+        run.trainer.add_event_handler(
+            Events.EPOCH_COMPLETED,
+            lambda e, falling=falling: e.state.metrics.update(val_loss=falling[e.state.epoch]),
+            priority="ABOVE_NORMAL",
+        )
+        run.trainer.run(run.data, max_epochs=3)
+        assert run.checkpoint.load_weights("best").iteration == int(best)

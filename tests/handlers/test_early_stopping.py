@@ -293,3 +293,12 @@ def test_a_decision_to_stop_survives_an_error():
     engine.run()
     assert engine.state.epoch == 2
     assert engine.state.reason == "terminated"
+
+
+@pytest.mark.parametrize(("metric", "epochs"), [("val_loss", 5), ("score", 2)])
+def test_the_name_tells_whether_less_is_better(metric, epochs):
+    engine = Engine(
+        lambda engine, batch: engine.state.metrics.update({metric: -engine.state.epoch})
+    )
+    engine.attach(EarlyStopping(metric, patience=1))
+    assert engine.run([0], max_epochs=5).epoch == epochs

@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader
 from footplate import Engine, Events
 from footplate.engine.data.in_memory import InMemoryLoader
 from footplate.engine.errors import Signalled
+from footplate.engine.evaluating import taken
 from footplate.engine.events import Event
+from footplate.engine.handler import Handler
 from footplate.engine.step.evaluation import evaluation_step
 from footplate.engine.stream.scalars import METRICS_COMPUTED
 from footplate.handlers.averaging import EMA
@@ -338,6 +340,159 @@ def test_a_new_run_does_not_go_on_with_an_evaluation_that_was_cut():
     trainer.state.max_epochs = None
     trainer.run([0])
     assert runs == [1.0, 1.0, 2.0]
+
+
+class Counting(Handler):
+    """Counts batches, and says so in a set that it goes on to fill."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.kinds: set[int] = set()
+
+    def iteration_completed(self, engine: Engine) -> None:
+        self.seen.append(engine.state.output)
+        self.kinds.add(engine.state.output)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen, "kinds": self.kinds, "n": torch.tensor(len(self.seen))}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert len(state["seen"]) == state["n"]
+        self.seen, self.kinds = state["seen"], state["kinds"]
+
+
+class Counted:
+    """A run with evaluations, of one evaluator or two, that have handlers with a state."""
+
+    def __init__(
+        self, folder: Path, *handlers: str, shared: bool = False, saved: bool = False
+    ) -> None:
+        self.trainer = Engine(lambda engine, batch: batch, name="train")
+        self.vals = [evaluator() for _ in range(2 - shared)]
+        self.counts = [one.attach(Counting()) for one in self.vals]
+        for name in handlers:
+            self.vals[0].attach(Counting(), name=name)
+        self.vals[0].attach(Metrics({"mean": Average()}))
+        self.trainer.attach(Evaluation(self.vals[0], [1, 2, 3]))
+        self.trainer.attach(Evaluation(self.vals[-1], {"a": [4], "b": [5]}, prefix="test"))
+        others = {"val": self.vals[0]} if saved else {}
+        self.checkpoint = self.trainer.attach(Checkpoint(folder, nn.Linear(1, 1), others))
+
+    @property
+    def seen(self) -> list[list[int]]:
+        return [one.seen for one in self.counts]
+
+
+@pytest.mark.covers("A9")
+@pytest.mark.covers("G4")
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("saved", [False, True])
+def test_states_of_an_evaluators_handlers_go_on_with_the_run(tmp_path, shared, saved):
+    whole = Counted(tmp_path / "whole", shared=shared)
+    whole.trainer.run([0], max_epochs=4)
+    first = Counted(tmp_path / "cut", shared=shared, saved=saved)
+    first.trainer.run([0], max_epochs=2)
+    second = Counted(tmp_path / "cut", shared=shared, saved=saved)
+    second.checkpoint.resume(second.trainer)
+    assert second.seen == first.seen
+    second.trainer.run([0], max_epochs=4)
+    assert second.seen == whole.seen
+
+
+@pytest.mark.covers("E5")
+@pytest.mark.covers("G4")
+@pytest.mark.parametrize("again", ["in the same process", "in another"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_evaluation_that_a_signal_cuts_is_not_counted_twice(tmp_path, again, shared):
+    whole = Counted(tmp_path / "whole", shared=shared)
+    whole.trainer.run([0], max_epochs=3)
+    run = Counted(tmp_path / "cut", shared=shared)
+    at_second = lambda engine: engine.state.iteration == 2 and len(run.seen[0]) > 3  # noqa: E731
+    handle = run.vals[0].on(Events.ITERATION_COMPLETED)(
+        lambda engine: at_second(engine) and os.kill(os.getpid(), signal.SIGTERM)
+    )
+    with pytest.raises(Signalled):
+        run.trainer.run([0], max_epochs=3)
+    before = [[1, 2, 3, 4, 5]] if shared else [[1, 2, 3], [4, 5]]
+    assert run.seen == before
+    if again == "in another":
+        run = Counted(tmp_path / "cut", shared=shared)
+        run.checkpoint.resume(run.trainer)
+        assert run.seen == before
+    else:
+        run.vals[0].remove_event_handler(handle, Events.ITERATION_COMPLETED)
+    run.trainer.run([0], max_epochs=3)
+    assert run.seen == whole.seen
+
+
+def test_states_that_are_taken_stay_as_they_are():
+    count = Counting()
+    count.seen, count.kinds = [1], {1}
+    before = taken({"count": count})["count"]
+    count.seen.append(2)
+    count.kinds.add(2)
+    assert (before["seen"], before["kinds"]) == ([1], {1})
+
+
+def test_what_begins_anew_or_is_saved_with_the_trainer_is_not_saved_with_the_evaluation():
+    trainer, val = Engine(lambda engine, batch: batch, name="train"), evaluator()
+    evaluation = trainer.attach(Evaluation(val, [1]))
+    val.attach(Metrics({"mean": Average()}))
+    both = trainer.attach(Counting())
+    val.attach(both)
+    trainer.run([0])
+    assert evaluation.state_dict().keys() == {"data", "reported", "finished"}
+    val.attach(Counting(), name="own")
+    assert list(evaluation.state_dict()["handlers"][""]) == ["own"]
+
+
+@pytest.mark.covers("A9")
+def test_handlers_that_come_or_go_are_told_and_the_others_go_on(tmp_path):
+    run = Counted(tmp_path, "gone")
+    run.trainer.run([0])
+    other = Counted(tmp_path, "new")
+    with pytest.warns(RuntimeWarning, match="handler") as caught:
+        other.checkpoint.resume(other.trainer)
+    said = [str(one.message) for one in caught]
+    assert len(said) == 2
+    assert "there is a state of handler 'gone' of <Engine 'val'" in said[0]
+    assert "no state of handler 'new' of <Engine 'val'" in said[1]
+    assert "which begins anew" in said[1]
+    assert other.seen == run.seen
+
+
+def test_a_state_from_before_handlers_were_saved_still_loads():
+    trainer, val = Engine(lambda engine, batch: batch, name="train"), evaluator()
+    evaluation = trainer.attach(Evaluation(val, [1]))
+    trainer.run([0])
+    state = evaluation.state_dict()
+    count = val.attach(Counting())
+    count.seen = [7]
+    with pytest.warns(RuntimeWarning, match="no state of handler 'counting'"):
+        evaluation.load_state_dict(state)
+    assert count.seen == [7]
+
+
+def test_a_state_that_does_not_fit_names_the_evaluators_handler(tmp_path):
+    run = Counted(tmp_path)
+    run.trainer.run([0])
+    other = Counted(tmp_path)
+    other.counts[0].load_state_dict = lambda state: {}["n"]
+    with pytest.raises(KeyError, match="n") as caught:
+        other.checkpoint.resume(other.trainer)
+    inner, outer = caught.value.__notes__[:2]
+    assert inner.startswith("raised by handler 'counting' of <Engine 'val'")
+    assert outer.startswith("raised by handler 'evaluation_val' of <Engine 'train'")
+
+
+def test_an_evaluators_state_that_can_not_be_saved_is_refused_at_once(tmp_path):
+    run = Counted(tmp_path)
+    run.counts[0].state_dict = lambda: {"what": object()}
+    said = (
+        r"'evaluation_val': state\['handlers'\]\[''\]\['counting'\]\['what'\] is a builtins.object"
+    )
+    with pytest.raises(TypeError, match=said):
+        run.trainer.run([0])
 
 
 # ------------------------------------------------------------------ left as it was

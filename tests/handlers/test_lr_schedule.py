@@ -650,6 +650,7 @@ STEP = StepLR(SGD, 1)
 PLATEAU = ReduceLROnPlateau(SGD)
 
 
+@pytest.mark.covers("D3")
 @pytest.mark.parametrize(
     ("scheduler", "options", "error", "message"),
     [

@@ -100,6 +100,8 @@ def test_accumulation_goes_on_in_the_midst_of_an_epoch():
     [
         (Metrics, ValueError, "no metric"),
         (lambda: Metrics({"a": Accuracy}), TypeError, "give an instance"),
+        (lambda: Metrics(Accuracy()), TypeError, "given by name, as .* given <ignite.metrics"),
+        (lambda: Metrics([Accuracy()]), TypeError, "given by name"),
         (lambda: Metrics({"a": 3}), TypeError, "'a' is a int; give an instance"),
         (lambda: Metrics({"a": Average()}, running={"a": abs}), ValueError, "given twice"),
         (lambda: Metrics({"a": Average()}, usage="day"), ValueError, "usage 'day' is none of"),

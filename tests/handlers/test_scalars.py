@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from footplate import Engine, Events
+from footplate.engine.errors import HandlerError
 from footplate.engine.step.training import training_step
 from footplate.engine.stopping import current_engine
 from footplate.engine.stream.history import Statistic
@@ -152,6 +153,17 @@ def test_every_value_that_is_no_number_stops(bad):
     engine.attach(StopOnNonFinite())
     with pytest.raises(NonFiniteError, match=f"'a' was {bad} in iteration 2"):
         engine.run([{"a": 1.0}, {"a": bad}, {"a": -bad}])
+
+
+def test_a_guard_that_would_see_nothing_is_refused_when_the_run_begins():
+    engine = Engine(lambda engine, batch: {"loss": batch}, name="train")
+    engine.attach(StopOnNonFinite())
+    with pytest.raises(HandlerError, match=r"StopOnNonFinite looks at what Scalars reads"):
+        engine.run([float("nan")])
+    assert engine.state.iteration == 0
+    engine.attach(Scalars())
+    with pytest.raises(NonFiniteError):
+        engine.run([float("nan")])
 
 
 def test_only_the_names_asked_for_are_guarded():

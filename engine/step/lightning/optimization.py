@@ -285,6 +285,10 @@ class LightningOptimization(Optimization):
 
     # ------------------------------------------------------------------ state
 
+    def _has_left_overs(self) -> bool:
+        """No: by hand each backward counts in all windows, and what a step leaves is let go."""
+        return False
+
     def state_dict(self) -> dict[str, Any]:
         """That of any optimization, the steps taken, and what is trained in which group."""
         return {
@@ -293,6 +297,13 @@ class LightningOptimization(Optimization):
             "groups": grouped(self.module, self.optimizer),
             "frozen": frozen(self.module),
         }
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse what no optimization of its kind saved; groups are made as they were."""
+        state = {key: one for key, one in state.items() if key not in ("taken", "frozen")}
+        if state.pop("groups", None) is not None:
+            state["optimizer"] = {}
+        super().check_state(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, with the groups that there were."""

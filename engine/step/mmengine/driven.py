@@ -94,17 +94,21 @@ class DrivenOptimization(Optimization):
             "gradients": gradients,
         }
 
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse the state of another kind of optimization."""
+        if state.keys() != {"wrapper", "counted", "gradients"}:
+            raise StateError(
+                f"the state of {self.name!r} is not that of a {type(self.wrapper).__name__}; go on "
+                f"with the optim_wrapper that the run was begun with."
+            )
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from it.
 
         Raises:
             StateError: if it is that of another kind of optimization.
         """
-        if state.keys() != {"wrapper", "counted", "gradients"}:
-            raise StateError(
-                f"the state of {self.name!r} is not that of a {type(self.wrapper).__name__}; go on "
-                f"with the optim_wrapper that the run was begun with."
-            )
+        self.check_state(state)
         self.wrapper.load_state_dict(dict(state["wrapper"]))
         self.wrapper._inner_count = state["counted"]
         for parameter, gradient in zip(self.parameters, state["gradients"], strict=True):

@@ -13,7 +13,7 @@ import pytest
 from footplate.engine.checkpoints.finding import find
 from footplate.engine.checkpoints.store import CheckpointStore
 from footplate.engine.errors import StateError
-from tests.engine.checkpoints.saves import save
+from tests.engine.checkpoints.saves import manifest, save, state, weights
 
 pytestmark = pytest.mark.covers("G6")
 
@@ -125,8 +125,13 @@ def test_without_digests_sizes_are_compared_only(store):
     path = save(store, 1)
     flip(path / "state.pt")
     assert find(store, digests=False) == path
-    with pytest.warns(RuntimeWarning, match=r"state\.pt is not as it was written"):
-        assert find(store, digests=True) is None
+    with (
+        pytest.warns(RuntimeWarning, match=r"state\.pt is not as it was written"),
+        pytest.raises(
+            StateError, match=r"none to go on from: .*state\.pt is not as it was written"
+        ),
+    ):
+        find(store, digests=True)
 
 
 def test_several_broken_ones_are_each_said(store):
@@ -136,6 +141,41 @@ def test_several_broken_ones_are_each_said(store):
     with pytest.warns(RuntimeWarning, match="passed over") as caught:
         assert find(store, digests=True) == good
     assert [re.search(r"\d{8}", str(one.message))[0] for one in caught] == ["00000003", "00000002"]
+
+
+@pytest.mark.filterwarnings("ignore:passed over")
+def test_where_none_is_whole_any_longer_no_run_begins_anew(store):
+    for iteration, harm in enumerate([cut, flip, Path.unlink], 1):
+        harm(save(store, iteration) / "state.pt")
+    cut(save(store, 4) / "manifest.json")
+    save(store, 5, exact=False)
+    for where in (store, store.directory, store.directory.parent):
+        with pytest.raises(StateError, match="is whole and exact, so there is none") as caught:
+            find(where, digests=True)
+        said = str(caught.value)
+        assert [f"0000000{number}" in said for number in range(1, 6)] == [True] * 4 + [False]
+        assert "to begin anew, take these away" in said
+    assert find(store, run="nobody") is None
+    good = save(store, 6)
+    assert find(store, digests=True) == good
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_where_many_are_broken_some_are_named(store, which):
+    for iteration in range(1, 8):
+        cut(save(store, iteration, score=1.0) / "model.safetensors")
+    with (
+        pytest.warns(RuntimeWarning, match="passed over"),
+        pytest.raises(StateError, match=r"model\.safetensors has \d+ bytes .* … and 2 more\. Give"),
+    ):
+        find(store, which)
+
+
+def test_weights_for_others_are_no_broken_checkpoint(tmp_path):
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "model.safetensors").write_bytes(b"weights")
+    with pytest.warns(RuntimeWarning, match="passed over"):
+        assert find(tmp_path) is None
 
 
 @pytest.mark.covers("G1")
@@ -279,7 +319,22 @@ def test_what_is_not_there_is_refused_with_what_is(store, given):
     said = str(caught.value)
     assert f"there is no checkpoint {which!r}, neither by that name in {store.directory}" in said
     assert "its last are '00000008', '00000009', '00000010', '00000011', '00000012'" in said
-    assert re.search(r"Did you mean '000000\d\d'\? Give one that is there, or 'last'", said)
+    assert "nor at that path. Give one that is there, or 'last' or 'best'." in said
+
+
+def test_of_a_path_to_a_number_what_is_beside_it_is_told(store, tmp_path):
+    for name in ("00000040", "00000300"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+    with pytest.raises(StateError) as caught:
+        find(store, tmp_path / "other/00000080")
+    said = str(caught.value)
+    assert f"path. In {tmp_path / 'other'} there are '00000040', '00000300'. Give one" in said
+
+
+def test_a_name_that_nearly_is_one_is_told(store):
+    store.save(weights(1), state(1), manifest(1), name="before-lr")
+    with pytest.raises(StateError, match=r"Did you mean 'before-lr'\? Give one that is there"):
+        find(store, "before_lr")
 
 
 def test_what_is_not_there_where_nothing_is(store):

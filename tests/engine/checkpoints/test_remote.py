@@ -215,6 +215,12 @@ def test_one_that_is_not_whole_is_said_and_passed_over(on_disk, disk, harm, file
         on_disk.verify(bad, digests=False)
     with pytest.warns(RuntimeWarning, match="passed over"):
         assert find(on_disk) == good
+    harm(disk / "run" / good.name / file)
+    with (
+        pytest.warns(RuntimeWarning, match="passed over"),
+        pytest.raises(StateError, match=f"none to go on from: .*{good.name}.*{bad.name}"),
+    ):
+        find(on_disk)
 
 
 def test_the_number_is_behind_that_of_one_that_is_not_whole(on_disk, disk):
@@ -409,7 +415,7 @@ def test_the_one_to_go_on_from_is_found(store, tmp_path):
     assert find(store, f"{store.url}/00000001") == best
     assert find(store, local) == local
     assert is_whole(store, local)
-    with pytest.raises(StateError, match=r"there is no checkpoint '00000004'.*Did you mean"):
+    with pytest.raises(StateError, match=r"there is no checkpoint '00000004'.* '00000001'"):
         find(store, "00000004")
     with pytest.raises(StateError, match=f"{store.directory / 'x'} is no checkpoint: there is no"):
         store.verify(store.directory / "x", digests=False)

@@ -355,6 +355,52 @@ def test_iterable_data_without_a_state_are_walked_again_and_that_is_said_once():
     assert len(said) == 1
 
 
+class Dealt(IterableDataset):
+    """Each worker has every n-th of 18 rows, so two of them cut 6 batches of 4, and not 5."""
+
+    def __len__(self) -> int:
+        return 18
+
+    def __iter__(self):
+        info = get_worker_info()
+        first, step = (info.id, info.num_workers) if info else (0, 1)
+        for number in range(first, 18, step):
+            yield torch.tensor([number, torch.rand(())])
+
+
+@pytest.mark.filterwarnings("ignore:Length of IterableDataset:UserWarning")
+@pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning")
+@pytest.mark.parametrize("cut", [5, 6, 12])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda loader: loader,
+        lambda loader: DeviceLoader(loader, "cpu"),
+        lambda loader: _Concatenated(combined([loader, [torch.ones(1, 2)] * 9], "min_size")),
+        IterLoader,
+    ],
+    ids=["loader", "device", "combined", "iter loader"],
+)
+def test_a_length_that_is_an_estimate_refuses_no_place_behind_it(wrapped, cut):
+    assert_goes_on(lambda: wrapped(DataLoader(Dealt(), 4, num_workers=2)), cut)
+
+
+@pytest.mark.filterwarnings("ignore:Length of IterableDataset:UserWarning")
+@pytest.mark.filterwarnings("ignore:the run goes on behind batch:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("saved_over", "goes_on_over"),
+    [
+        (lambda: DataLoader(Dealt(), 4, num_workers=2), lambda: DataLoader(Dealt(), 8)),
+        (lambda: limited(DataLoader(Dealt(), 4), 4), lambda: limited(DataLoader(Dealt(), 4), 3)),
+    ],
+    ids=["fewer", "cut"],
+)
+def test_behind_an_estimate_too_a_place_that_is_not_there_is_refused(saved_over, goes_on_over):
+    _, saved = trained(saved_over(), cut=4)
+    with pytest.raises(DataError, match="behind batch 4 of its data, but these have only 3"):
+        trained(goes_on_over(), state=saved[-1])
+
+
 def test_a_generator_is_walked_again_and_that_is_said():
     def made():
         yield from torch.arange(6.0).split(2)

@@ -69,6 +69,14 @@ def test_what_fits_nothing_is_refused_with_what_each_contract_needs():
         contract_of(line(), "mse")
 
 
+@pytest.mark.parametrize("contract", [None, "supervised"])
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss, {"optimization": nn.CrossEntropyLoss}])
+def test_a_class_in_the_place_of_a_loss_is_refused(loss, contract):
+    model = line()
+    with pytest.raises(TypeError, match=r"is a class, .* instance, loss=CrossEntropyLoss\(\)"):
+        training_step(model, sgd(model), loss, contract=contract)
+
+
 def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'supervised'"):
         contract_of(line(), F.mse_loss, "supervized")

@@ -136,6 +136,7 @@ def test_evaluation_in_half_precision(tmp_path, call, cfg, dtype):
         ({"fp61": True}, r"val_cfg\.fp61: .*'fp16'"),
         ({"type": "ValLop"}, r"val_cfg\.type: .*'ValLoop'"),
         ({"limit_batches": 0}, r"val_cfg\.limit_batches"),
+        ({"loss": "torch.nn.MSELoss"}, r"val_cfg\.loss: .* the class MSELoss; write MSELoss\(\)"),
         ({"step": print, "engine": 3}, r"val_cfg\.engine"),
     ],
 )

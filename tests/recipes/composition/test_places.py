@@ -272,6 +272,8 @@ def test_wrong_arguments_are_refused_with_their_path(tmp_path, changes, said):
 def test_an_argument_that_is_none_is_refused_by_its_name(tmp_path):
     with pytest.raises(ConfigError, match=r"optimizer: the runner has no such argument"):
         Runner.from_cfg({"model": {"type": nn.Identity}, "optimizer": {"type": "SGD"}})
+    with pytest.raises(ConfigError, match=r"custom_imports: .* by its path, as type: my_module\.N"):
+        Runner.from_cfg({"model": {"type": nn.Identity}, "custom_imports": {"imports": ["mine"]}})
     misnamed: dict[str, Any] = {"trainer_cfg": {"max_epochs": 3}, "val_cfg": {"prefx": "val"}}
     with pytest.raises(ConfigError) as caught:
         Runner(nn.Identity(), tmp_path, **misnamed)

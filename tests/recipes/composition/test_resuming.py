@@ -200,6 +200,69 @@ def test_a_schedule_whose_run_becomes_longer_says_so(tmp_path, more):
         longer.train()
 
 
+def changed(lr, factor, norm=1.0):
+    return {
+        "optim_wrapper": {
+            "optimizer": {"type": "SGD", "lr": lr},
+            "clip_grad": {"max_norm": norm},
+        },
+        "param_scheduler": [{"type": "ConstantLR", "factor": factor, "total_iters": 9}],
+    }
+
+
+@pytest.mark.covers("G6")
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_options_that_a_checkpoint_does_not_heed_are_told_and_noted_as_they_are(tmp_path, by_hand):
+    runner(tmp_path, **changed(0.125, 0.5)).train()
+    again = runner(
+        tmp_path, resume=not by_hand, train_cfg={"max_epochs": 3}, **changed(0.5, 0.25, 2.0)
+    )
+    said = (
+        r"goes on with optim_wrapper\.optimizer\.lr=0\.125 and not 0\.5, "
+        r"param_scheduler\[0\]\.factor=0\.5 and not 0\.25, as optimizers and schedules are what "
+        r".*00000008 has of them, .* load_from=path"
+    )
+    with pytest.warns(RuntimeWarning, match=said):
+        again.resume(tmp_path) if by_hand else again.train()
+    again.train()  # which goes on, or is over
+    assert again.optim_wrapper.optimizer.param_groups[0]["lr"] == 0.125 * 0.5
+    record = json.loads((again.folder / "run.json").read_text())
+    written = yaml.safe_load((again.folder / "config.yaml").read_text())
+    for config in (again.cfg, again.checkpoint.config, written, record["config"]):
+        noted = {name: config[name] for name in ("optim_wrapper", "param_scheduler")}
+        assert noted == changed(0.125, 0.5, 2.0)  # clipping is as it is said now
+    runner(tmp_path, resume=True, train_cfg={"max_epochs": 4}, **changed(0.125, 0.5)).train()
+
+
+@pytest.mark.covers("G6")
+def test_what_does_not_go_on_is_as_it_is_said(tmp_path):
+    runner(tmp_path, **changed(0.125, 0.5)).train()
+    again = runner(tmp_path, train_cfg={"max_epochs": 3}, **changed(0.5, 0.25))
+    again.resume(tmp_path, resume_optimizer=False, resume_param_scheduler=False)
+    again.train()
+    assert again.cfg["optim_wrapper"]["optimizer"]["lr"] == 0.5
+
+
+@pytest.mark.covers("G6")
+def test_a_run_that_does_not_go_on_leaves_the_configuration_that_was(tmp_path):
+    def made(seed, **changes):
+        return runner(
+            tmp_path,
+            train_dataloader=loader(shuffle=True),
+            randomness={"seed": seed},
+            train_cfg={"max_epochs": 4},
+            **changes,
+        )
+
+    first = made(1)
+    first.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=6), first.trainer.interrupt)
+    first.train()
+    files = {path: path.read_text() for path in first.folder.glob("config*")}
+    with pytest.raises(StateError, match="seed 1, this one has seed 2"):
+        made(2, resume=True).train()
+    assert {path: path.read_text() for path in first.folder.glob("config*")} == files
+
+
 @pytest.mark.covers("G6")
 def test_there_is_nothing_to_go_on_from_at_first(tmp_path):
     made = runner(tmp_path, resume=True, experiment_name="new")
@@ -367,7 +430,7 @@ def test_training_behind_an_evaluation_goes_on_all_the_same(tmp_path, trained):
     assert same(weights(made.model), trained_again)
 
 
-@pytest.mark.covers("G6")
+@pytest.mark.covers("G1", "G6")
 def test_saving_and_resuming_by_hand(tmp_path):
     made = runner(tmp_path, train_cfg={"max_epochs": 4})
     made.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=6), made.trainer.interrupt)
@@ -403,7 +466,7 @@ def test_resuming_without_optimizer_and_schedule(tmp_path):
     assert whole.optim_wrapper.optimizer.param_groups[0]["lr"] == pytest.approx(0.001)
 
 
-@pytest.mark.covers("G6")
+@pytest.mark.covers("G1", "G6")
 def test_loading_weights_by_hand(tmp_path, trained):
     given = {f"module.{name}": one for name, one in weights(trained.model).items()}
     torch.save(given, tmp_path / "weights.pth")

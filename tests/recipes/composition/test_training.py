@@ -399,6 +399,13 @@ def test_a_compiled_model_saves_what_an_eager_one_reads(tmp_path, given):
         ({"type": "IterBasedTrainLoop", "max_iter": 3}, r"train_cfg\.max_iter: .*'max_iters'"),
         ({"fast_dev_run": -1}, r"train_cfg\.fast_dev_run: .*from 0 on"),
         ({"by_epoch": "yes"}, r"train_cfg\.by_epoch"),
+        ({"val_interval": 0}, r"train_cfg\.val_interval: 0 is .* 1, or a fraction of it\.$"),
+        (
+            {"loss": nn.MSELoss},
+            r"train_cfg\.loss: .* class MSELoss; write MSELoss\(\), .* \{type: torch.nn.MSELoss\}",
+        ),
+        ({"loss": "torch.nn.MSELoss"}, r"train_cfg\.loss: .* the class MSELoss; write MSELoss"),
+        ({"loss": {"a": "torch.nn.MSELoss"}}, r"train_cfg\.loss: .* the class MSELoss; write"),
         (5, r"train_cfg: TrainCfg takes its arguments as a mapping"),
     ],
 )

@@ -43,6 +43,11 @@ def test_a_class_a_path_or_a_name_is_found(given, found):
         ("SDG", "there is no type of this name", "'SGD'?"),
         ("", "there is no type of this name", " more."),
         ("a..b", "there is no type of this name", " more."),
+        (
+            "TinyNet",
+            "there is no type of this name",
+            "; its path, as my_module.TinyNet, imports it.",
+        ),
         (3, "a type is a class, a dotted path or a registered name", ""),
         (None, "a type is a class, a dotted path or a registered name", ""),
         (["SGD"], "a type is a class, a dotted path or a registered name", ""),
