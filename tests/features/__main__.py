@@ -3,7 +3,7 @@
 For each row of docs/features.md it empties what the row is called by, one function at a time
 (``entry_points.py``), and runs the tests that are marked with the row, quick ones first, until one
 fails. Where none does, the function has survived: the tests are weak, or it is not what carries
-the row. All rows take hours; let tests pass before.
+the row. All rows take an hour or two; let tests pass before.
 
 ``--tests`` prints the tests of the rows instead, for pytest to run.
 """

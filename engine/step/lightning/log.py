@@ -50,6 +50,7 @@ class LightningLog(Handler):
 
     name = "lightning_log"
     for_one_engine = True
+    begins_anew = True
 
     def __init__(self, trainer: LightningTrainer, role: str) -> None:
         self.trainer = trainer
