@@ -27,6 +27,7 @@ from footplate.handlers.averaging import EMA
 from footplate.handlers.checkpoint import Checkpoint
 from footplate.handlers.evaluation import Evaluation
 from footplate.handlers.metrics import Metrics
+from footplate.handlers.predictions import Predictions
 
 
 def evaluator() -> Engine:
@@ -438,6 +439,7 @@ def test_what_begins_anew_or_is_saved_with_the_trainer_is_not_saved_with_the_eva
     trainer, val = Engine(lambda engine, batch: batch, name="train"), evaluator()
     evaluation = trainer.attach(Evaluation(val, [1]))
     val.attach(Metrics({"mean": Average()}))
+    val.attach(Predictions())
     both = trainer.attach(Counting())
     val.attach(both)
     trainer.run([0])
